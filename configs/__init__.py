@@ -1,0 +1,1 @@
+"""Configuration files; this module makes the folder installable as package data."""

@@ -1,0 +1,1 @@
+"""Evaluation of finished runs: accuracy figures, tables and benchmarks (the only place that imports evo)."""

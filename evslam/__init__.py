@@ -1,0 +1,3 @@
+"""evslam: event-camera SLAM that differentiates through event binning."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,97 @@
+"""From a stream of raw events to batches that one motion estimate can explain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evslam.config import BatchConfig
+from evslam.types import EventBatch, Events
+
+
+@dataclass(frozen=True)
+class Packet:
+    """Raw events of the half-open interval [start_us, stop_us)."""
+
+    start_us: int
+    stop_us: int
+    events: Events
+
+
+def packets(chunks: Iterable[Events], config: BatchConfig, start_us: int | None = None) -> Iterator[Packet]:
+    """Cut a stream into contiguous packets, limited by count and by duration.
+
+    A packet ends before the event that would exceed `num_events`, or after `max_duration_s`, whichever comes first;
+    events with equal time stamps stay together. An interval without events becomes one empty packet that ends at
+    the next event. The last packet holds what is left, so every event is processed.
+
+    Args:
+        chunks: events sorted by time, across chunks too.
+        config: the limits.
+        start_us: begin of the first packet; None for the first event.
+
+    Yields:
+        Packets whose intervals follow each other without gap. At most one chunk and one packet are held in memory.
+    """
+    longest = round(config.max_duration_s * 1e6)
+    held = Events.empty()
+    for chunk in chunks:
+        held = Events.concatenate([held, chunk])
+        if start_us is None and len(held):
+            start_us = int(held.t[0])
+        while start_us is not None and (stop_us := _cut(held.t, start_us, longest, config.num_events)) is not None:
+            count = int(np.searchsorted(held.t, stop_us))
+            yield Packet(start_us, stop_us, held[:count])
+            held, start_us = held[count:], stop_us
+    if start_us is not None and len(held):
+        yield Packet(start_us, int(held.t[-1]) + 1, held)
+
+
+def _cut(t: np.ndarray, start_us: int, longest: int, num_events: int) -> int | None:
+    """End of the packet that begins at start_us, or None while the events at hand cannot tell."""
+    if not len(t):
+        return None
+    limit = start_us + longest
+    if t[0] >= limit:
+        return int(t[0])
+    if len(t) > num_events and t[num_events] < limit:
+        stop = int(t[num_events])
+        return stop if stop > t[0] else _next_time(t, stop)
+    return limit if t[-1] >= limit else None
+
+
+def _next_time(t: np.ndarray, time: int) -> int | None:
+    """First time after `time`: a burst of more than num_events equal stamps cannot be split."""
+    index = int(np.searchsorted(t, time, side="right"))
+    return int(t[index]) if index < len(t) else None
+
+
+@dataclass(frozen=True)
+class BearingTable:
+    """Undistorted bearing (H, W, 2) of every pixel, and whether it has one (H, W)."""
+
+    bearing: Tensor
+    valid: Tensor
+
+    def batch(self, packet: Packet) -> EventBatch:
+        """Undistort the events of a packet; time becomes seconds relative to the middle of its interval."""
+        device = self.bearing.device
+        t_ref_us = (packet.start_us + packet.stop_us) // 2
+        t = torch.from_numpy(((packet.events.t - t_ref_us) * 1e-6).astype(np.float32)).to(device)
+        row = torch.from_numpy(packet.events.y.astype(np.int64)).to(device)
+        column = torch.from_numpy(packet.events.x.astype(np.int64)).to(device)
+        valid = self.valid[row, column]
+        polarity = torch.from_numpy(np.ascontiguousarray(packet.events.p)).to(device)
+        return EventBatch(
+            t_ref_us=t_ref_us,
+            start_us=packet.start_us,
+            stop_us=packet.stop_us,
+            t=t[valid],
+            bearing=self.bearing[row, column][valid],
+            polarity=polarity[valid],
+            num_dropped=int((~valid).sum()),
+        )

@@ -1,0 +1,249 @@
+"""Typed, frozen configuration: dataclasses, strict YAML merge, `key=value` overrides.
+
+`configs/default.yaml` holds the one default for all sequences; a file given by the user and then `--set`
+overrides are merged over it. An unknown key is an error that names the nearest valid key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from evslam.errors import ConfigError
+
+T = TypeVar("T")
+
+MODES = ("auto", "rotation", "6dof")
+
+
+@dataclass(frozen=True)
+class SensorConfig:
+    """Facts of the sensor. `width` and `height` in pixels; null lets the recording tell."""
+
+    width: int | None
+    height: int | None
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """Limits of an event batch: at most `num_events` events and at most `max_duration_s` seconds.
+
+    A batch with fewer than `min_events` events, or shorter than `min_duration_s`, is bridged by the motion model.
+    """
+
+    num_events: int
+    max_duration_s: float
+    min_events: int
+    min_duration_s: float
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """Contrast maximisation per batch.
+
+    Attributes:
+        kernel: bin kernel of the event image (rect, linear, quadratic, cubic).
+        gradient: gradient estimator of the binning layer (functional, raw).
+        objective: contrast measure (variance, mean_square, gradient_magnitude).
+        start_scales: image scales tried coarse to fine from an unknown motion.
+        warm_scales: image scales used when the previous batch was tracked.
+        margin: canvas beyond the sensor on each side, as a share of its width.
+        max_evaluations: objective evaluations per scale.
+        step_tolerance_px: stop when the motion changes by less than this RMS event displacement.
+        min_gain: objective over that of the uncompensated batch below which moving events count as lost.
+        min_displacement_px: RMS displacement below which no gain is expected (a camera at rest is not lost).
+        prior_px: standard deviation of the change of motion between batches (6-DoF only), in pixels of RMS
+            displacement per batch; keeps the translation from collapsing all events into a point.
+        prior_speed: standard deviation of v (6-DoF only), in scene depths per second; where a rotation explains the
+            events as well as a translation does, it decides for the rotation.
+    """
+
+    kernel: str
+    gradient: str
+    objective: str
+    start_scales: tuple[float, ...]
+    warm_scales: tuple[float, ...]
+    margin: float
+    max_evaluations: int
+    step_tolerance_px: float
+    min_gain: float
+    min_displacement_px: float
+    prior_px: float
+    prior_speed: float
+
+
+@dataclass(frozen=True)
+class AutoConfig:
+    """Mode `auto`: batches to look at, and by which share SE(3) must be sharper than a rotation to be chosen."""
+
+    num_batches: int
+    min_gain: float
+
+
+@dataclass(frozen=True)
+class MapConfig:
+    """Panorama width in pixels (height is half of it) and the number of points that map.ply may hold."""
+
+    panorama_width: int
+    max_points: int
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The loop around the SLAM step: device, threads, chunk size of the reader, seconds between checkpoints."""
+
+    device: str
+    threads: int
+    chunk_events: int
+    checkpoint_s: float
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a run depends on besides the recording and its calibration."""
+
+    mode: str
+    seed: int
+    sensor: SensorConfig
+    batch: BatchConfig
+    tracker: TrackerConfig
+    auto: AutoConfig
+    map: MapConfig
+    run: RunConfig
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ConfigError(f"mode is {self.mode!r}; choose one of {', '.join(MODES)}")
+        for name, value in (
+            ("batch.num_events", self.batch.num_events),
+            ("batch.max_duration_s", self.batch.max_duration_s),
+            ("tracker.max_evaluations", self.tracker.max_evaluations),
+            ("tracker.step_tolerance_px", self.tracker.step_tolerance_px),
+            ("tracker.prior_px", self.tracker.prior_px),
+            ("tracker.prior_speed", self.tracker.prior_speed),
+            ("map.panorama_width", self.map.panorama_width),
+            ("run.threads", self.run.threads),
+            ("run.chunk_events", self.run.chunk_events),
+        ):
+            if not value > 0:
+                raise ConfigError(f"{name} is {value}; give a number above zero")
+        for name, scales in (("start_scales", self.tracker.start_scales), ("warm_scales", self.tracker.warm_scales)):
+            if not scales or min(scales) <= 0 or max(scales) > 1:
+                raise ConfigError(f"tracker.{name} is {list(scales)}; give at least one scale, each in (0, 1]")
+
+
+def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Merge the default configuration, a YAML file and `key=value` overrides, in this order.
+
+    Args:
+        path: YAML file with any subset of the keys of `configs/default.yaml`; None for the default alone.
+        overrides: strings such as `batch.num_events=30000`; the value is read as YAML.
+
+    Returns:
+        The resolved configuration.
+
+    Raises:
+        ConfigError: unreadable file, unknown key (the nearest valid key is named), value of the wrong type.
+    """
+    tree = _read_yaml(resources.files("evslam.configs").joinpath("default.yaml").read_text(), "default.yaml")
+    if path is not None:
+        if not path.is_file():
+            raise ConfigError(f"configuration file {path} does not exist; check the path given to --config")
+        _merge(tree, _read_yaml(path.read_text(), str(path)), str(path), "")
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"override {override!r} is not of the form key=value, e.g. batch.num_events=30000")
+        nested: Any = _parse_yaml(value, f"--set {override}")
+        for name in reversed(key.strip().split(".")):
+            nested = {name: nested}
+        _merge(tree, nested, "--set", "")
+    return build(Config, tree)
+
+
+def dump_config(config: Config) -> str:
+    """The resolved configuration as YAML text that `load_config` reads back to an equal object."""
+    return yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
+
+
+def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
+    """Build a frozen dataclass from a mapping, strictly: every key known, every field present, types checked."""
+    hints = typing.get_type_hints(cls)
+    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    for key in tree:
+        if key not in names:
+            raise ConfigError(_unknown(key, names, "configuration", prefix))
+    missing = [name for name in names if name not in tree]
+    if missing:
+        raise ConfigError(
+            f"configuration key {prefix}{missing[0]} is missing; add it or start from configs/default.yaml"
+        )
+    return cls(**{name: _convert(hints[name], tree[name], f"{prefix}{name}") for name in names})
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name} is {value!r}; give a mapping with {', '.join(f.name for f in fields(hint))}")
+        return build(hint, value, f"{name}.")
+    origin = typing.get_origin(hint)
+    if origin is types.UnionType:
+        if value is None:
+            return None
+        return _convert(next(arg for arg in typing.get_args(hint) if arg is not type(None)), value, name)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{name} is {value!r}; give a list such as [0.5, 1.0]")
+        return tuple(_convert(typing.get_args(hint)[0], item, name) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{name} is {value!r} ({type(value).__name__}); give a value of type {hint.__name__}")
+    return value
+
+
+def _merge(base: dict[str, Any], update: Mapping[str, Any], source: str, prefix: str) -> None:
+    for key, value in update.items():
+        if key not in base:
+            raise ConfigError(_unknown(str(key), list(base), source, prefix))
+        if isinstance(base[key], dict):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{source}: {prefix}{key} is {value!r}; give a mapping with {', '.join(base[key])}")
+            _merge(base[key], value, source, f"{prefix}{key}.")
+        else:
+            base[key] = value
+
+
+def _unknown(key: str, known: list[str], source: str, prefix: str) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    return f"{source}: unknown key {prefix}{key}; did you mean {prefix}{near[0]}? (known: {', '.join(known)})"
+
+
+def _read_yaml(text: str, source: str) -> dict[str, Any]:
+    tree = _parse_yaml(text, source)
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{source} holds {type(tree).__name__}; a mapping of configuration keys is expected")
+    return tree
+
+
+def _parse_yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value

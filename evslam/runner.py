@@ -1,0 +1,221 @@
+"""The loop around the SLAM step: reading, progress, outputs, interruption, resume."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from evslam.config import Config, dump_config
+from evslam.errors import ConfigError
+from evslam.io.results import prepare_run_dir, write_metrics
+from evslam.outputs import RunWriter, load_checkpoint, write_compensation, write_map, write_plots
+from evslam.provenance import versions
+from evslam.session import RunOptions, Session, open_session
+from evslam.slam import EventSlam
+from evslam.tally import Tally, run_metrics
+from evslam.tracking.mode import choose_mode
+from evslam.types import EventBatch, TrackingState, TrackResult
+from evslam.viz.viewer import LiveViewer, StubViewer, Viewer
+
+log = logging.getLogger(__name__)
+
+STATUS = {"rotation": "complete", "6dof": "velocity_only"}  # of a run that reached the end
+
+
+def run(options: RunOptions, config: Config) -> dict[str, Any]:
+    """Run SLAM on a recording and write a run folder.
+
+    Ctrl-C ends the loop after the current batch; everything so far is written and `resume` goes on from there.
+
+    Args:
+        options: recording, output folder and flags.
+        config: resolved configuration.
+
+    Returns:
+        The metrics that metrics.json holds; `status` is complete, velocity_only, lost or interrupted.
+
+    Raises:
+        DataError, CalibrationError, ConfigError: the input or the output folder cannot be used.
+    """
+    torch.set_num_threads(config.run.threads)
+    torch.manual_seed(config.seed)
+    session = open_session(options, config)
+    viewer: Viewer = (
+        LiveViewer((session.camera.size.height, session.camera.size.width)) if options.view else StubViewer()
+    )
+    out = prepare_run_dir(options.out, overwrite=options.overwrite, resume=options.resume)
+    checkpoint = _checkpoint(out, config) if options.resume else None
+    (out / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    (out / "versions.txt").write_text("".join(f"{k}: {v}\n" for k, v in versions().items()), encoding="utf-8")
+    with _logging_to(out / "run.log", append=checkpoint is not None):
+        mode = checkpoint["mode"] if checkpoint else _mode(session, config)
+        loop = _Loop(session, config, mode, options, viewer, RunWriter(out, resume=checkpoint is not None))
+        if checkpoint:
+            loop.restore(checkpoint)
+        try:
+            interrupted = loop.execute()
+        finally:
+            loop.writer.close()
+            viewer.close()
+        return _finish(loop, out, interrupted)
+
+
+class _Loop:
+    """State of the loop over batches."""
+
+    def __init__(
+        self, session: Session, config: Config, mode: str, options: RunOptions, viewer: Viewer, writer: RunWriter
+    ) -> None:
+        self.session, self.config, self.mode, self.options = session, config, mode, options
+        self.viewer, self.writer = viewer, writer
+        self.slam = EventSlam(session.camera, config, mode)
+        self.tally = Tally()
+        self.next_us = session.start_us
+        self.sharpest: tuple[EventBatch, TrackResult] | None = None
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Go on where a checkpoint was taken."""
+        self.slam.load_state_dict(checkpoint["slam"])
+        self.tally = Tally(**checkpoint["tally"])
+        self.next_us = checkpoint["next_us"]
+        log.info("resumed at %.3f s", (self.next_us - self.session.start_us) * 1e-6)
+
+    def execute(self) -> bool:
+        """Process batches to the end or to Ctrl-C; True when interrupted."""
+        wall, cpu, saved = time.perf_counter(), time.process_time(), time.perf_counter()
+        with _stop_on_signal() as stop, self._progress_bar() as bar:
+            for batch in self.session.batches(self.config, self.next_us):
+                result = self.slam.process(batch)
+                self.writer.write(result)
+                self._note(batch, result)
+                now = time.perf_counter()
+                self.tally.wall_s += now - wall
+                self.tally.cpu_s += time.process_time() - cpu
+                wall, cpu = now, time.process_time()
+                self._show(bar, batch, result)
+                if now - saved > self.config.run.checkpoint_s:
+                    self._save()
+                    saved = now
+                if stop:
+                    break
+        self._save()
+        return bool(stop)
+
+    def _note(self, batch: EventBatch, result: TrackResult) -> None:
+        before = self.tally.last_state
+        self.tally.add(batch, result)
+        self.next_us = batch.stop_us
+        if result.state.value != before:
+            log.info("%.3f s: %s -> %s", result.t_ref_us * 1e-6, before, result.state.value)
+        if result.state is TrackingState.TRACKING and (
+            self.sharpest is None or result.contrast > self.sharpest[1].contrast
+        ):
+            self.sharpest = batch, result
+        image = None
+        if self.options.view:
+            with torch.no_grad():
+                image = self.slam.tracker.contrast(batch).iwe(result.twist.to(batch.t)).cpu().numpy()
+        self.viewer.update(result, image)
+
+    def _progress_bar(self) -> tqdm[Any]:
+        total = (self.session.stop_us - self.session.start_us) * 1e-6
+        return tqdm(
+            total=round(total, 3), initial=round((self.next_us - self.session.start_us) * 1e-6, 3), unit="s",
+            desc=self.mode, disable=not self.options.progress, mininterval=0.5 if sys.stderr.isatty() else 10.0,
+            bar_format="{desc} {percentage:3.0f}% |{bar}| {n:.1f}/{total:.1f} s, left {remaining}{postfix}",
+        )  # fmt: skip
+
+    def _show(self, bar: tqdm[Any], batch: EventBatch, result: TrackResult) -> None:
+        tally = self.tally
+        speed = f"{tally.events / max(tally.wall_s, 1e-9) * 1e-6:.2f} Mev/s"
+        factor = (self.next_us - self.session.start_us) * 1e-6 / max(tally.wall_s, 1e-9)
+        bar.set_postfix_str(f"{speed}, {factor:.2f}x real time, {result.state.value}", refresh=False)
+        bar.update((batch.stop_us - batch.start_us) * 1e-6)
+
+    def _save(self) -> None:
+        tally = asdict(self.tally)
+        state = {"mode": self.mode, "slam": self.slam.state_dict(), "tally": tally, "next_us": self.next_us}
+        self.writer.checkpoint(state | {"config": dump_config(self.config)})
+
+
+def _mode(session: Session, config: Config) -> str:
+    if config.mode != "auto":
+        return config.mode
+    enough = itertools.islice(session.batches(config, session.start_us), 10 * config.auto.num_batches)
+    choice = choose_mode(enough, session.camera, config)
+    log.info("mode auto: %s, because %s", choice.mode, choice.reason)
+    return choice.mode
+
+
+def _checkpoint(out: Path, config: Config) -> dict[str, Any]:
+    checkpoint = load_checkpoint(out)
+    if checkpoint["config"] != dump_config(config):
+        raise ConfigError(f"{out}: the configuration differs from that of the run to resume; see {out / 'config.yaml'}")
+    return checkpoint
+
+
+def _finish(loop: _Loop, out: Path, interrupted: bool) -> dict[str, Any]:
+    """Map, pictures, plots and metrics.json of whatever was processed."""
+    points = write_map(out, loop.slam.panorama)
+    if loop.sharpest is not None:
+        batch, result = loop.sharpest
+        write_compensation(out, loop.slam.tracker.contrast(batch), result)
+    write_plots(out)
+    lost = loop.tally.lost_us > (loop.next_us - loop.session.start_us) / 2
+    status = "interrupted" if interrupted else "lost" if lost else STATUS[loop.mode]
+    metrics = {"status": status, **run_metrics(loop.options, loop.session, loop.mode, loop.tally)}
+    metrics |= {"map_points": points, "seed": loop.config.seed}
+    write_metrics(metrics, out / "metrics.json")
+    log.info("%s: %d batches, coverage %.1f %%", metrics["status"], metrics["batches"], metrics["coverage_percent"])
+    return metrics
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[list[int]]:
+    """A list that the first Ctrl-C or SIGTERM makes non-empty; the second one interrupts at once."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield received
+        return
+
+    def note(number: int, frame: object) -> None:
+        received.append(number)
+        signal.signal(number, previous[number])
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _logging_to(path: Path, *, append: bool) -> Iterator[None]:
+    """Send the package's log to a file too."""
+    handler = logging.FileHandler(path, mode="a" if append else "w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("evslam")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()

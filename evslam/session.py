@@ -1,0 +1,73 @@
+"""What a run works on: the recording, its camera and the stretch of time, opened and checked before the first event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from evslam.batching import BearingTable, packets
+from evslam.config import Config
+from evslam.errors import ConfigError, DataError
+from evslam.geometry.camera import Camera
+from evslam.io.recording import Recording, open_recording
+from evslam.types import EventBatch, SensorSize
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What to run and where to put it; `start_s` and `duration_s` are seconds after the recording's first event."""
+
+    recording: Path
+    out: Path
+    calib: Path | None = None
+    start_s: float = 0.0
+    duration_s: float | None = None
+    overwrite: bool = False
+    resume: bool = False
+    view: bool = False
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class Session:
+    """An opened recording, its camera and the half-open interval [start_us, stop_us) to process."""
+
+    recording: Recording
+    camera: Camera
+    table: BearingTable
+    start_us: int
+    stop_us: int
+
+    def batches(self, config: Config, start_us: int) -> Iterator[EventBatch]:
+        """Undistorted batches from start_us to the end of the session, read in a stream."""
+        chunks = self.recording.reader.read(start_us, self.stop_us, config.run.chunk_events)
+        return (self.table.batch(packet) for packet in packets(chunks, config.batch, start_us))
+
+
+def open_session(options: RunOptions, config: Config) -> Session:
+    """Open a recording for a run.
+
+    Raises:
+        DataError, CalibrationError, ConfigError: what the user has to mend before the run can begin.
+    """
+    size = None
+    if config.sensor.width is not None and config.sensor.height is not None:
+        size = SensorSize(height=config.sensor.height, width=config.sensor.width)
+    elif config.sensor.width is not None or config.sensor.height is not None:
+        raise ConfigError("only one of sensor.width and sensor.height is set; set both")
+    recording = open_recording(options.recording, calib=options.calib, size=size)
+    camera = recording.require_camera()
+    first, last = recording.reader.t_first_us, recording.reader.t_last_us
+    start = first + round(options.start_s * 1e6)
+    stop = last + 1 if options.duration_s is None else min(last + 1, start + round(options.duration_s * 1e6))
+    if not first <= start < stop:
+        raise DataError(
+            f"{options.recording}: nothing between --start {options.start_s:g} s and its end for --duration "
+            f"{options.duration_s}; the recording lasts {(last - first) * 1e-6:.3f} s from its first event"
+        )
+    bearing, valid = camera.bearing_table(torch.float32)
+    device = torch.device(config.run.device)
+    return Session(recording, camera, BearingTable(bearing.to(device), valid.to(device)), start, stop)

@@ -1,0 +1,61 @@
+"""Constant-velocity motion model: predicts the twist of the next batch and integrates twists to poses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evslam.geometry.lie import SE3
+from evslam.types import EventBatch, TrackingState
+
+
+class ConstantVelocity:
+    """Pose at the end of the last batch, and the twist that is expected to go on.
+
+    Attributes:
+        T_world_cam: (7,) float64 pose at the end of the last batch; the world frame is the first camera frame.
+        twist: (6,) float64 (v, omega) in the camera frame.
+        state: of the last batch; STARTING until one was tracked.
+    """
+
+    def __init__(self) -> None:
+        self.T_world_cam = SE3.Identity(dtype=torch.float64)
+        self.twist = np.zeros(6)
+        self.state = TrackingState.STARTING
+
+    @property
+    def known(self) -> bool:
+        """True when the twist comes from a measured batch that was not lost."""
+        return self.state in (TrackingState.TRACKING, TrackingState.SPARSE)
+
+    def advance(self, batch: EventBatch, twist: np.ndarray, state: TrackingState) -> Tensor:
+        """Move to the end of a batch.
+
+        Args:
+            batch: its interval follows the last batch's without gap.
+            twist: (6,) of this batch; ignored when lost: the last good twist goes on.
+            state: of this batch.
+
+        Returns:
+            (7,) float64 T_world_cam at the batch's t_ref.
+        """
+        if state is not TrackingState.LOST:
+            self.twist = twist
+        if not (state is TrackingState.SPARSE and self.state is TrackingState.STARTING):
+            self.state = state
+        before, after = (batch.t_ref_us - batch.start_us) * 1e-6, (batch.stop_us - batch.t_ref_us) * 1e-6
+        T_world_ref = self.T_world_cam * SE3.exp(torch.from_numpy(self.twist * before))
+        self.T_world_cam = T_world_ref * SE3.exp(torch.from_numpy(self.twist * after))
+        return T_world_ref.vec()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on."""
+        return {"T_world_cam": self.T_world_cam.vec(), "twist": torch.from_numpy(self.twist), "state": self.state.value}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.T_world_cam = SE3.InitFromVec(state["T_world_cam"])
+        self.twist = state["twist"].numpy()
+        self.state = TrackingState(state["state"])

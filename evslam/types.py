@@ -1,0 +1,169 @@
+"""Plain data that the layers pass to each other. Shapes, frames and units stand beside each field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Events:
+    """A chunk of raw events as a sensor delivers them, sorted by time.
+
+    Attributes:
+        t: (N,) int64, microseconds of the recording's own clock.
+        x: (N,) uint16, column in pixels, 0 is the left column.
+        y: (N,) uint16, row in pixels, 0 is the top row.
+        p: (N,) bool, True for a brightness increase.
+    """
+
+    t: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    p: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def __getitem__(self, index: slice) -> Events:
+        return Events(self.t[index], self.x[index], self.y[index], self.p[index])
+
+    @staticmethod
+    def empty() -> Events:
+        return Events(np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.uint16), np.empty(0, bool))
+
+    @staticmethod
+    def concatenate(parts: list[Events]) -> Events:
+        if not parts:
+            return Events.empty()
+        return Events(*(np.concatenate([getattr(part, name) for part in parts]) for name in "txyp"))
+
+
+@dataclass(frozen=True)
+class SensorSize:
+    """Sensor resolution in pixels; images have shape (height, width)."""
+
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class EventBatch:
+    """A packet of undistorted events that the tracker treats as one measurement.
+
+    Attributes:
+        t_ref_us: reference time in microseconds; the pose of the batch is the pose at this time.
+        start_us, stop_us: the half-open interval [start_us, stop_us) that the batch covers.
+        t: (N,) float, seconds relative to t_ref.
+        bearing: (N, 2) float, undistorted normalised image coordinates (X / Z, Y / Z) in the camera frame.
+        polarity: (N,) bool.
+        num_dropped: events left out because their pixel cannot be undistorted.
+    """
+
+    t_ref_us: int
+    start_us: int
+    stop_us: int
+    t: Tensor
+    bearing: Tensor
+    polarity: Tensor
+    num_dropped: int = 0
+
+    @property
+    def num_events(self) -> int:
+        return self.t.shape[0]
+
+
+class TrackingState(Enum):
+    """What the tracker can say about a batch."""
+
+    STARTING = "starting"
+    TRACKING = "tracking"
+    SPARSE = "sparse"  # too few events: the motion model bridges
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class TrackResult:
+    """The tracker's answer for one batch.
+
+    Attributes:
+        t_ref_us: time of the pose, microseconds.
+        T_world_cam: (7,) float64 translation and quaternion (x, y, z, qx, qy, qz, qw).
+        twist: (6,) float64 (v, omega) in the camera frame at t_ref; omega in rad/s; v in scene depths per
+            second while depth is unknown; v is zero in rotation mode.
+        state: what the tracker can say about this batch.
+        contrast: objective of the motion-compensated batch divided by that of the uncompensated batch.
+        evaluations: objective evaluations spent.
+        num_events: events used.
+    """
+
+    t_ref_us: int
+    T_world_cam: Tensor
+    twist: Tensor
+    state: TrackingState
+    contrast: float
+    evaluations: int
+    num_events: int
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Time-stamped poses T_world_cam, times strictly increasing.
+
+    Attributes:
+        t_us: (N,) int64 microseconds.
+        poses: (N, 7) float64 (x, y, z, qx, qy, qz, qw), unit quaternions: the TUM columns.
+    """
+
+    t_us: np.ndarray
+    poses: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.t_us)
+
+    @property
+    def position(self) -> np.ndarray:
+        return self.poses[:, :3]
+
+    @property
+    def quaternion(self) -> np.ndarray:
+        return self.poses[:, 3:]
+
+    @staticmethod
+    def from_results(results: list[TrackResult]) -> Trajectory:
+        if not results:
+            return Trajectory(np.empty(0, np.int64), np.empty((0, 7)))
+        t_us = np.array([result.t_ref_us for result in results], np.int64)
+        return Trajectory(t_us, torch.stack([result.T_world_cam for result in results]).double().numpy())
+
+
+@dataclass(frozen=True)
+class Imu:
+    """Inertial measurements in the IMU frame.
+
+    Attributes:
+        t_us: (N,) int64 microseconds.
+        acceleration: (N, 3) float64 specific force, m/s^2.
+        gyro: (N, 3) float64 angular velocity, rad/s.
+    """
+
+    t_us: np.ndarray
+    acceleration: np.ndarray
+    gyro: np.ndarray
+
+
+@dataclass(frozen=True)
+class PointMap:
+    """A point map in the world frame.
+
+    Attributes:
+        points: (N, 3) float64, metres or, in rotation mode, bearings on the unit sphere.
+        confidence: (N,) float64 in [0, 1].
+    """
+
+    points: np.ndarray
+    confidence: np.ndarray
