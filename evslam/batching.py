@@ -60,14 +60,14 @@ def _cut(t: np.ndarray, start_us: int, longest: int, num_events: int) -> int | N
         return int(t[0])
     if len(t) > num_events and t[num_events] < limit:
         stop = int(t[num_events])
-        return stop if stop > t[0] else _next_time(t, stop)
+        return stop if stop > t[0] else _after_burst(t, stop, limit)
     return limit if t[-1] >= limit else None
 
 
-def _next_time(t: np.ndarray, time: int) -> int | None:
-    """First time after `time`: a burst of more than num_events equal stamps cannot be split."""
+def _after_burst(t: np.ndarray, time: int, limit: int) -> int | None:
+    """First event after `time`, at most `limit`: a burst of more than num_events equal stamps cannot be split."""
     index = int(np.searchsorted(t, time, side="right"))
-    return int(t[index]) if index < len(t) else None
+    return min(int(t[index]), limit) if index < len(t) else None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ overrides are merged over it. An unknown key is an error that names the nearest 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -133,10 +135,10 @@ class Config:
             ("run.threads", self.run.threads),
             ("run.chunk_events", self.run.chunk_events),
         ):
-            if not value > 0:
-                raise ConfigError(f"{name} is {value}; give a number above zero")
+            if not 0 < value < math.inf:
+                raise ConfigError(f"{name} is {value}; give a finite number above zero")
         for name, scales in (("start_scales", self.tracker.start_scales), ("warm_scales", self.tracker.warm_scales)):
-            if not scales or min(scales) <= 0 or max(scales) > 1:
+            if not scales or not all(0 < scale <= 1 for scale in scales):
                 raise ConfigError(f"tracker.{name} is {list(scales)}; give at least one scale, each in (0, 1]")
 
 
@@ -153,11 +155,12 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
     Raises:
         ConfigError: unreadable file, unknown key (the nearest valid key is named), value of the wrong type.
     """
-    tree = _read_yaml(resources.files("evslam.configs").joinpath("default.yaml").read_text(), "default.yaml")
+    default = resources.files("evslam.configs").joinpath("default.yaml").read_text(encoding="utf-8")
+    tree = _read_yaml(default, "default.yaml")
     if path is not None:
         if not path.is_file():
             raise ConfigError(f"configuration file {path} does not exist; check the path given to --config")
-        _merge(tree, _read_yaml(path.read_text(), str(path)), str(path), "")
+        _merge(tree, _read_yaml(_read_text(path), str(path)), str(path), "")
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator or not key:
@@ -203,8 +206,9 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{name} is {value!r}; give a list such as [0.5, 1.0]")
         return tuple(_convert(typing.get_args(hint)[0], item, name) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if hint is float and isinstance(value, int | str) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-3 as a string
+            return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{name} is {value!r} ({type(value).__name__}); give a value of type {hint.__name__}")
     return value
@@ -225,6 +229,13 @@ def _merge(base: dict[str, Any], update: Mapping[str, Any], source: str, prefix:
 def _unknown(key: str, known: list[str], source: str, prefix: str) -> str:
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
     return f"{source}: unknown key {prefix}{key}; did you mean {prefix}{near[0]}? (known: {', '.join(known)})"
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration file {path} cannot be read: {error}; give a readable text file") from error
 
 
 def _read_yaml(text: str, source: str) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from evslam.config import load_config
 from evslam.eval.evaluate import evaluate
 from evslam.eval.report import write_evaluation
 from evslam.eval.tables import format_table
 from evslam.io.recording import write_recording
 from evslam.io.results import prepare_run_dir
+from evslam.progress import progress_bar
 from evslam.runner import run
 from evslam.session import RunOptions
 from evslam.sim.sequences import sequence
@@ -28,11 +27,16 @@ def write_simulation(name: str, folder: Path, seed: int, duration_s: float | Non
     Raises:
         ConfigError: unknown sequence. DataError: the folder holds a recording already.
     """
-    simulation = simulate(sequence(name, seed=seed, duration=duration_s))
-    with tqdm(total=100, desc=f"simulate {name}", unit="%", bar_format="{l_bar}{bar}| left {remaining}") as bar:
+    config = sequence(name, seed=seed, duration=duration_s)
+    simulation = simulate(config)
+    with progress_bar(f"simulate {name}", config.duration_s) as bar:
+
+        def show(share: float) -> None:
+            bar.update(share * config.duration_s - bar.n)
+
         return write_recording(
             folder,
-            simulation.events(lambda share: bar.update(round(100 * share, 1) - bar.n) and None),
+            simulation.events(show),
             camera=simulation.camera,
             trajectory=simulation.trajectory,
             imu=simulation.imu,

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
+
+from evslam.errors import SolverError
+
+_ENOUGH = 0.1  # share of the predicted gain that a step must reach to be taken
+_FIRST_STEP = 1.0  # bins, while nothing is known about the curvature
 
 
 @dataclass(frozen=True)
@@ -29,78 +33,113 @@ class Metric:
         return Metric(np.linalg.cholesky(matrix + floor * np.eye(len(matrix))).T)
 
     def scale(self, parameters: np.ndarray) -> np.ndarray:
+        """Parameters (P,) to bins."""
         return np.asarray(self.upper @ parameters)
 
     def unscale(self, scaled: np.ndarray) -> np.ndarray:
+        """Bins (P,) to parameters."""
         return np.asarray(np.linalg.solve(self.upper, scaled))
 
     def pull_back(self, gradient: np.ndarray) -> np.ndarray:
-        """Gradient to x becomes the gradient to z."""
+        """Gradient to the parameters becomes the gradient to bins."""
         return np.asarray(np.linalg.solve(self.upper.T, gradient))
 
 
 @dataclass(frozen=True)
+class Limits:
+    """When to stop: a step below `step_tolerance` bins, or `max_evaluations`; `max_radius` bins bounds a step."""
+
+    step_tolerance: float
+    max_evaluations: int
+    max_radius: float = 4.0
+
+
+@dataclass(frozen=True)
 class Optimum:
-    """Result of a maximisation: parameters (P,), objective there, evaluations of value and gradient spent."""
+    """Result of a maximisation.
+
+    Attributes:
+        parameters: (P,) where the objective was largest.
+        value: the objective there.
+        evaluations: of value and gradient.
+        curvature: (P, P) estimate of the negative Hessian in bins, per unit of the objective; positive definite.
+    """
 
     parameters: np.ndarray
     value: float
     evaluations: int
+    curvature: np.ndarray
 
 
 def maximise(
     objective: Callable[[Tensor], Tensor],
     start: np.ndarray,
     metric: Metric,
-    *,
-    step_tolerance: float,
-    max_evaluations: int,
+    limits: Limits,
     like: Tensor,
+    curvature: np.ndarray | None = None,
 ) -> Optimum:
-    """Maximise a differentiable objective with L-BFGS-B in metric coordinates.
+    """Maximise a differentiable objective by a trust-region quasi-Newton method (BFGS) in metric coordinates.
 
-    Stops when an iteration moves the events by less than `step_tolerance` bins RMS. The objective is divided by its
-    value at the start, so that the optimiser's own scales do not depend on the number of events.
+    Every iteration costs one evaluation of value and gradient; there is no line search, so a gradient that is not
+    exactly that of the value (functional backpropagation) costs nothing but a shorter step.
 
     Args:
-        objective: maps parameters (P,) to a scalar tensor, differentiable; positive at the start.
+        objective: maps parameters (P,) to a scalar tensor, differentiable.
         start: (P,) initial parameters.
         metric: scaling of the parameters.
-        step_tolerance: bins.
-        max_evaluations: upper bound of evaluations.
+        limits: when to stop.
         like: tensor whose dtype and device the parameters get.
-    """
-    reference: list[float] = []
-    best = [-np.inf, start]
+        curvature: (P, P) of an earlier, similar maximisation, to begin with; None when nothing is known.
 
-    def negative(scaled: np.ndarray) -> tuple[float, np.ndarray]:
+    Raises:
+        SolverError: the objective is not finite at the start.
+    """
+
+    def evaluate(scaled: np.ndarray) -> tuple[float, np.ndarray]:
         x = torch.as_tensor(metric.unscale(scaled), dtype=like.dtype, device=like.device).requires_grad_()
         value = objective(x)
         (gradient,) = torch.autograd.grad(value, x)
-        contrast = float(value.detach())
-        if not reference:
-            reference.append(max(abs(contrast), 1e-12))
-        if contrast > best[0]:
-            best[:] = [contrast, metric.unscale(scaled)]
-        slope = metric.pull_back(gradient.double().cpu().numpy())
-        return -contrast / reference[0], -slope / reference[0]
+        return float(value.detach()), metric.pull_back(gradient.double().cpu().numpy())
 
-    last = metric.scale(start)
+    z = metric.scale(start)
+    value, slope = evaluate(z)
+    if not np.isfinite(value) or not np.isfinite(slope).all():
+        raise SolverError(f"the objective is {value} with gradient {slope} at the start {start}; check the events")
+    radius = limits.max_radius
+    if curvature is None:
+        curvature = np.eye(len(z)) * max(float(np.linalg.norm(slope)), 1e-12) / _FIRST_STEP
+    evaluations = 1
+    while evaluations < limits.max_evaluations:
+        step = _bounded(np.linalg.solve(curvature, slope), radius)
+        length = float(np.linalg.norm(step))
+        if length < limits.step_tolerance:
+            break
+        new_value, new_slope = evaluate(z + step)
+        evaluations += 1
+        predicted = slope @ step - 0.5 * step @ curvature @ step
+        ratio = (new_value - value) / max(predicted, 1e-15)
+        curvature = _update(curvature, step, slope - new_slope)
+        if ratio > _ENOUGH:
+            z, value, slope = z + step, new_value, new_slope
+            radius = min(2 * radius, limits.max_radius) if ratio > 0.75 else radius
+        else:
+            radius = 0.25 * length
+    return Optimum(metric.unscale(z), value, evaluations, curvature)
 
-    def stop_on_small_step(intermediate_result: object) -> None:
-        nonlocal last
-        scaled = np.array(intermediate_result.x)  # type: ignore[attr-defined]
-        step = float(np.linalg.norm(scaled - last))
-        last = scaled
-        if step < step_tolerance:
-            raise StopIteration
 
-    result = minimize(
-        negative,
-        last,
-        jac=True,
-        method="L-BFGS-B",
-        callback=stop_on_small_step,
-        options={"maxfun": max_evaluations, "maxls": 5, "gtol": 0.0, "ftol": 1e-6},
-    )
-    return Optimum(np.asarray(best[1]), float(best[0]), int(result.nfev))
+def _bounded(step: np.ndarray, radius: float) -> np.ndarray:
+    length = float(np.linalg.norm(step))
+    return step if length <= radius else step * (radius / length)
+
+
+def _update(curvature: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """BFGS update, damped (Powell 1978) so that the curvature stays positive definite where the objective is not concave."""
+    if not np.isfinite(change).all():
+        return curvature
+    bent = curvature @ step
+    expected = step @ bent
+    along = step @ change
+    share = 1.0 if along >= 0.2 * expected else 0.8 * expected / (expected - along)
+    change = share * change + (1 - share) * bent
+    return np.asarray(curvature - np.outer(bent, bent) / expected + np.outer(change, change) / (step @ change))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from evslam.config import Config, dump_config
 from evslam.errors import ConfigError
 from evslam.io.results import prepare_run_dir, write_metrics
 from evslam.outputs import RunWriter, load_checkpoint, write_compensation, write_map, write_plots
+from evslam.progress import progress_bar
 from evslam.provenance import versions
 from evslam.session import RunOptions, Session, open_session
 from evslam.slam import EventSlam
@@ -95,7 +95,9 @@ class _Loop:
     def execute(self) -> bool:
         """Process batches to the end or to Ctrl-C; True when interrupted."""
         wall, cpu, saved = time.perf_counter(), time.process_time(), time.perf_counter()
-        with _stop_on_signal() as stop, self._progress_bar() as bar:
+        total_s, done_s = ((us - self.session.start_us) * 1e-6 for us in (self.session.stop_us, self.next_us))
+        show = self.options.progress
+        with _stop_on_signal() as stop, progress_bar(self.mode, total_s, done_s, show=show) as bar:
             for batch in self.session.batches(self.config, self.next_us):
                 result = self.slam.process(batch)
                 self.writer.write(result)
@@ -129,20 +131,12 @@ class _Loop:
                 image = self.slam.tracker.contrast(batch).iwe(result.twist.to(batch.t)).cpu().numpy()
         self.viewer.update(result, image)
 
-    def _progress_bar(self) -> tqdm[Any]:
-        total = (self.session.stop_us - self.session.start_us) * 1e-6
-        return tqdm(
-            total=round(total, 3), initial=round((self.next_us - self.session.start_us) * 1e-6, 3), unit="s",
-            desc=self.mode, disable=not self.options.progress, mininterval=0.5 if sys.stderr.isatty() else 10.0,
-            bar_format="{desc} {percentage:3.0f}% |{bar}| {n:.1f}/{total:.1f} s, left {remaining}{postfix}",
-        )  # fmt: skip
-
     def _show(self, bar: tqdm[Any], batch: EventBatch, result: TrackResult) -> None:
         tally = self.tally
         speed = f"{tally.events / max(tally.wall_s, 1e-9) * 1e-6:.2f} Mev/s"
         factor = (self.next_us - self.session.start_us) * 1e-6 / max(tally.wall_s, 1e-9)
         bar.set_postfix_str(f"{speed}, {factor:.2f}x real time, {result.state.value}", refresh=False)
-        bar.update((batch.stop_us - batch.start_us) * 1e-6)
+        bar.update(min((batch.stop_us - batch.start_us) * 1e-6, (bar.total or 0) - bar.n))
 
     def _save(self) -> None:
         tally = asdict(self.tally)
@@ -173,7 +167,7 @@ def _finish(loop: _Loop, out: Path, interrupted: bool) -> dict[str, Any]:
         batch, result = loop.sharpest
         write_compensation(out, loop.slam.tracker.contrast(batch), result)
     write_plots(out)
-    lost = loop.tally.lost_us > (loop.next_us - loop.session.start_us) / 2
+    lost = loop.tally.posed_us < (loop.next_us - loop.session.start_us) / 2
     status = "interrupted" if interrupted else "lost" if lost else STATUS[loop.mode]
     metrics = {"status": status, **run_metrics(loop.options, loop.session, loop.mode, loop.tally)}
     metrics |= {"map_points": points, "seed": loop.config.seed}

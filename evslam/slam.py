@@ -56,9 +56,11 @@ class EventSlam:
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on after the last batch."""
         panorama = None if self.panorama is None else self.panorama.state_dict()
-        return {"motion": self.motion.state_dict(), "panorama": panorama}
+        return {"motion": self.motion.state_dict(), "tracker": self.tracker.state_dict(), "panorama": panorama}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of an earlier run."""
         self.motion.load_state_dict(state["motion"])
+        self.tracker.load_state_dict(state["tracker"])
         if self.panorama is not None:
             self.panorama.load_state_dict(state["panorama"])

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evslam.errors import ConfigError
 from evslam.geometry.camera import Camera
 from evslam.ops import cpu_warp
 
@@ -27,8 +28,14 @@ def warp_events(bearing: Tensor, t: Tensor, twist: Tensor, inverse_depth: Tensor
     Returns:
         (N, 2) normalised image coordinates at t_ref; NaN for points behind the image plane, which binning drops.
         Differentiable to everything; compiled on CPU when only the twist needs a gradient.
+
+    Raises:
+        ConfigError: arguments whose shapes do not belong together.
     """
     depth = torch.as_tensor(inverse_depth, dtype=t.dtype, device=t.device).reshape(-1)
+    if bearing.shape != (*t.shape, 2) or t.ndim != 1 or twist.shape != (6,) or len(depth) not in (1, len(t)):
+        shapes = ", ".join(str(tuple(each.shape)) for each in (bearing, t, twist, depth))
+        raise ConfigError(f"bearing, t, twist, inverse_depth have shapes {shapes}; give (N, 2), (N,), (6,), (N,)")
     if bearing.is_cpu and not (bearing.requires_grad or t.requires_grad or depth.requires_grad):
         return _Warp.apply(bearing, t, twist, depth)
     return warp_events_reference(bearing, t, twist, depth)
@@ -49,8 +56,8 @@ class _Warp(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         bearing, t, twist, depth = ctx.saved_tensors
         if torch.is_grad_enabled():  # to be differentiated again
-            warped = warp_events_reference(bearing, t, twist, depth)
-            (gradient,) = torch.autograd.grad(warped, twist, grads[0], create_graph=True)
+            pull_back = torch.func.vjp(lambda moved: warp_events_reference(bearing, t, moved, depth), twist)[1]
+            (gradient,) = pull_back(grads[0])
         else:
             arrays = (bearing.numpy(), t.numpy(), _double(twist), depth.numpy(), grads[0].contiguous().numpy())
             gradient = torch.from_numpy(cpu_warp.backward(*arrays)).to(twist.dtype)

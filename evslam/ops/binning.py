@@ -129,9 +129,7 @@ def _scatter(coords: Tensor, weights: Tensor, offsets: Tensor, shape: Shape, spe
         return torch.from_numpy(cpu.scatter(*arrays, packets, spec.degree, (spec.order[0], spec.order[1])))
     coords, weights = _finite(coords, weights)
     limits = offsets.tolist()
-    parts = [
-        reference.scatter(coords[a:b], weights[a:b], shape, spec) for a, b in itertools.pairwise(limits)
-    ]
+    parts = [reference.scatter(coords[a:b], weights[a:b], shape, spec) for a, b in itertools.pairwise(limits)]
     return torch.stack(parts)
 
 
@@ -169,7 +167,7 @@ def _check(coords: Tensor, weights: Tensor | None, shape: Shape, offsets: Tensor
         raise ConfigError(
             f"coords has shape {tuple(coords.shape)}; for histogram shape {tuple(shape)} give (N, {len(shape)})"
         )
-    if not coords.is_floating_point():
+    if coords.dtype not in (torch.float32, torch.float64):
         raise ConfigError(f"coords has dtype {coords.dtype}; give float32 or float64 bins")
     if weights is not None and weights.shape != coords.shape[:1]:
         raise ConfigError(f"weights has shape {tuple(weights.shape)}; give ({coords.shape[0]},) or None")

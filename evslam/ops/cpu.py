@@ -14,7 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
-_JIT = {"cache": True, "nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+_JIT = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
 
 
 Order = tuple[int, int]  # derivatives along x and y
@@ -50,85 +50,78 @@ def _span(u: float, half: float, lowest: int) -> Any:  # first bin and position 
 
 
 @lru_cache
-def _compile_scatter(taps: int) -> Callable[..., None]:
-    half = 0.5 if taps % 2 else 0.0
-    lowest = (taps - 1) // 2
+def _compile_scatter(degree: int, order: Order, dtype: np.dtype) -> Callable[..., None]:
+    """The polynomials are compile-time constants of the kernel: unrolled, they cost no loads."""
+    taps, lowest = degree + 1, degree // 2
+    half, border = dtype.type(0.5 if degree % 2 == 0 else 0.0), dtype.type(taps)
+    mx, my = (tap_polynomials(degree, n).astype(dtype) for n in order)
 
     @numba.njit(**_JIT)
-    def scatter(coords: Any, weights: Any, offsets: Any, mx: Any, my: Any, out: Any) -> None:
-        height, width = out.shape[1], out.shape[2]
+    def scatter(coords: Any, weights: Any, offsets: Any, out: Any) -> None:
+        height, width = out.shape[1], out.shape[2]  # with a border of `taps` on each side
         wx = np.empty(taps, coords.dtype)
         for b in range(out.shape[0]):
             for n in range(offsets[b], offsets[b + 1]):
-                x, y, w = coords[n, 0], coords[n, 1], weights[n]
-                if not (-taps < x < width + taps and -taps < y < height + taps):
+                x, y, w = coords[n, 0] + border, coords[n, 1] + border, weights[n]
+                if not (0 <= x < width and 0 <= y < height):  # neither is NaN
                     continue
                 jx, sx = _span(x, half, lowest)
                 jy, sy = _span(y, half, lowest)
+                if jx < 0 or jy < 0 or jx + taps > width or jy + taps > height:
+                    continue
                 for i in range(taps):
-                    value = mx[i, taps - 1]
-                    for k in range(taps - 1):
-                        value = value * sx + mx[i, taps - 2 - k]
+                    value = mx[i, degree]
+                    for k in range(degree):
+                        value = value * sx + mx[i, degree - 1 - k]
                     wx[i] = value
-                inside = jx >= 0 and jy >= 0 and jx + taps <= width and jy + taps <= height
                 for j in range(taps):
-                    value = my[j, taps - 1]
-                    for k in range(taps - 1):
-                        value = value * sy + my[j, taps - 2 - k]
+                    value = my[j, degree]
+                    for k in range(degree):
+                        value = value * sy + my[j, degree - 1 - k]
                     value *= w
-                    if inside:
-                        for i in range(taps):
-                            out[b, jy + j, jx + i] += value * wx[i]
-                    elif 0 <= jy + j < height:
-                        for i in range(taps):
-                            if 0 <= jx + i < width:
-                                out[b, jy + j, jx + i] += value * wx[i]
+                    for i in range(taps):
+                        out[b, jy + j, jx + i] += value * wx[i]
 
     return scatter
 
 
 @lru_cache
-def _compile_gather(taps: int) -> Callable[..., None]:
-    half = 0.5 if taps % 2 else 0.0
-    lowest = (taps - 1) // 2
+def _compile_gather(degree: int, orders: tuple[Order, Order], dtype: np.dtype) -> Callable[..., None]:
+    """out[n, 0] and out[n, 1] belong to the first and the second derivative multi-index."""
+    taps, lowest = degree + 1, degree // 2
+    half, border = dtype.type(0.5 if degree % 2 == 0 else 0.0), dtype.type(taps)
+    mx, my, nx, ny = (tap_polynomials(degree, n).astype(dtype) for order in orders for n in order)
 
     @numba.njit(**_JIT)
-    def gather(image: Any, coords: Any, offsets: Any, mx: Any, my: Any, nx: Any, ny: Any, out: Any) -> None:
-        # out[n, 0] = sum_j v_j fx(u_x - j_x) fy(u_y - j_y) with polynomials mx, my; out[n, 1] with nx, ny
-        height, width = image.shape[1], image.shape[2]
+    def gather(image: Any, coords: Any, offsets: Any, out: Any) -> None:
+        height, width = image.shape[1], image.shape[2]  # with a border of `taps` zeros on each side
         ax, bx = np.empty(taps, coords.dtype), np.empty(taps, coords.dtype)
         for b in range(image.shape[0]):
             for n in range(offsets[b], offsets[b + 1]):
-                x, y = coords[n, 0], coords[n, 1]
-                if not (-taps < x < width + taps and -taps < y < height + taps):
+                x, y = coords[n, 0] + border, coords[n, 1] + border
+                if not (0 <= x < width and 0 <= y < height):  # neither is NaN
                     continue
                 jx, sx = _span(x, half, lowest)
                 jy, sy = _span(y, half, lowest)
+                if jx < 0 or jy < 0 or jx + taps > width or jy + taps > height:
+                    continue
                 for i in range(taps):
-                    va, vb = mx[i, taps - 1], nx[i, taps - 1]
-                    for k in range(taps - 1):
-                        va = va * sx + mx[i, taps - 2 - k]
-                        vb = vb * sx + nx[i, taps - 2 - k]
+                    va, vb = mx[i, degree], nx[i, degree]
+                    for k in range(degree):
+                        va = va * sx + mx[i, degree - 1 - k]
+                        vb = vb * sx + nx[i, degree - 1 - k]
                     ax[i], bx[i] = va, vb
-                inside = jx >= 0 and jy >= 0 and jx + taps <= width and jy + taps <= height
                 first = second = x * 0
                 for j in range(taps):
-                    va, vb = my[j, taps - 1], ny[j, taps - 1]
-                    for k in range(taps - 1):
-                        va = va * sy + my[j, taps - 2 - k]
-                        vb = vb * sy + ny[j, taps - 2 - k]
+                    va, vb = my[j, degree], ny[j, degree]
+                    for k in range(degree):
+                        va = va * sy + my[j, degree - 1 - k]
+                        vb = vb * sy + ny[j, degree - 1 - k]
                     row_a = row_b = x * 0
-                    if inside:
-                        for i in range(taps):
-                            pixel = image[b, jy + j, jx + i]
-                            row_a += pixel * ax[i]
-                            row_b += pixel * bx[i]
-                    elif 0 <= jy + j < height:
-                        for i in range(taps):
-                            if 0 <= jx + i < width:
-                                pixel = image[b, jy + j, jx + i]
-                                row_a += pixel * ax[i]
-                                row_b += pixel * bx[i]
+                    for i in range(taps):
+                        pixel = image[b, jy + j, jx + i]
+                        row_a += pixel * ax[i]
+                        row_b += pixel * bx[i]
                     first += row_a * va
                     second += row_b * vb
                 out[n, 0] = first
@@ -154,10 +147,10 @@ def scatter(
     Returns:
         (B, H, W) in the dtype of coords.
     """
-    out = np.zeros(shape, coords.dtype)
-    mx, my = (tap_polynomials(degree, n).astype(coords.dtype) for n in order)
-    _compile_scatter(degree + 1)(coords, weights, offsets, mx, my, out)
-    return out
+    pad = degree + 1
+    out = np.zeros((shape[0], shape[1] + 2 * pad, shape[2] + 2 * pad), coords.dtype)
+    _compile_scatter(degree, order, coords.dtype)(coords, weights, offsets, out)
+    return np.ascontiguousarray(out[:, pad:-pad, pad:-pad])
 
 
 def gather_pair(
@@ -173,6 +166,7 @@ def gather_pair(
         (N, 2) in the dtype of coords.
     """
     out = np.zeros((len(coords), 2), coords.dtype)
-    polynomials = [tap_polynomials(degree, n).astype(coords.dtype) for order in orders for n in order]
-    _compile_gather(degree + 1)(image, coords, offsets, *polynomials, out)
+    pad = degree + 1
+    image = np.pad(image, ((0, 0), (pad, pad), (pad, pad)))
+    _compile_gather(degree, orders, coords.dtype)(image, coords, offsets, out)
     return out

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 
 _TERMS = 10
+_FEW, _FEW_BELOW = 5, 0.02  # so many terms are exact below that s
 # sum_n (-s)^n / (2 n + k)!: a for k = 1, b for k = 2, c for k = 3
 _SERIES = np.array([[(-1.0) ** n / factorial(2 * n + k) for n in range(_TERMS)] for k in (1, 2, 3)])
 _JIT = {"cache": True, "nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
@@ -26,10 +27,10 @@ def _cross(ax: float, ay: float, az: float, bx: float, by: float, bz: float) -> 
 
 
 @numba.njit(inline="always")
-def _series(s: float, k: int) -> float:
-    value = _SERIES[k, _TERMS - 1]
-    for n in range(_TERMS - 1):
-        value = value * s + _SERIES[k, _TERMS - 2 - n]
+def _series(s: float, k: int, terms: int) -> float:
+    value = _SERIES[k, terms - 1]
+    for n in range(terms - 1):
+        value = value * s + _SERIES[k, terms - 2 - n]
     return value
 
 
@@ -44,8 +45,10 @@ def _slope(s: float, k: int) -> float:  # derivative of the series to s
 
 @numba.njit(inline="always")
 def _abc(s: float) -> Any:
+    if s < _FEW_BELOW:
+        return _series(s, 0, _FEW), _series(s, 1, _FEW), _series(s, 2, _FEW)
     if s < 1.0:
-        return _series(s, 0), _series(s, 1), _series(s, 2)
+        return _series(s, 0, _TERMS), _series(s, 1, _TERMS), _series(s, 2, _TERMS)
     theta = np.sqrt(s)
     a = np.sin(theta) / theta
     return a, (1.0 - np.cos(theta)) / s, (1.0 - a) / s
@@ -101,31 +104,33 @@ def backward(bearing: Any, t: Any, twist: Any, rho: Any, grad: Any) -> Any:
         rx, ry, rz = x + a * px + b * qx, y + a * py + b * qy, 1.0 + a * pz + b * qz
         z = rz + r * (ti * vz + b * kz + c * nz)
         gx, gy = float(grad[i, 0]), float(grad[i, 1])
-        if not z > _NEAREST or not np.isfinite(gx + gy):
+        if not z > _NEAREST:
             continue
         ux = (rx + r * (ti * vx + b * kx + c * nx)) / z
         uy = (ry + r * (ti * vy + b * ky + c * ny)) / z
         mx, my, mz = gx / z, gy / z, -(gx * ux + gy * uy) / z
-        # V^T m = t m - B w x m + C w x (w x m)
-        ax, ay, az = _cross(wx, wy, wz, mx, my, mz)
-        dx, dy, dz = _cross(wx, wy, wz, ax, ay, az)
-        total[0] += r * (ti * mx - b * ax + c * dx)
-        total[1] += r * (ti * my - b * ay + c * dy)
-        total[2] += r * (ti * mz - b * az + c * dz)
         hx, hy, hz = _cross(rx, ry, rz, mx, my, mz)
         ex, ey, ez = _cross(wx, wy, wz, hx, hy, hz)
         fx, fy, fz = _cross(wx, wy, wz, ex, ey, ez)
         total[3] += ti * hx - b * ex + c * fx
         total[4] += ti * hy - b * ey + c * fy
         total[5] += ti * hz - b * ez + c * fz
-        if r != 0.0:  # d(V v)/dw: B v x m + C ((w x v) x m - v x (w x m)) + 2 w (B' m.(w x v) + C' m.(w x (w x v)))
-            db, dc = _slopes(s, a0, b0, c0)
-            scale = 2.0 * ti**4 * db * (mx * kx + my * ky + mz * kz)
-            scale += 2.0 * ti**5 * dc * (mx * nx + my * ny + mz * nz)
-            ix, iy, iz = _cross(vx, vy, vz, mx, my, mz)
-            jx, jy, jz = _cross(kx, ky, kz, mx, my, mz)
-            lx, ly, lz = _cross(vx, vy, vz, ax, ay, az)
-            total[3] += r * (b * ix + c * (jx - lx) + scale * wx)
-            total[4] += r * (b * iy + c * (jy - ly) + scale * wy)
-            total[5] += r * (b * iz + c * (jz - lz) + scale * wz)
+        if r == 0.0:
+            continue
+        # V^T m = t m - B w x m + C w x (w x m)
+        ax, ay, az = _cross(wx, wy, wz, mx, my, mz)
+        dx, dy, dz = _cross(wx, wy, wz, ax, ay, az)
+        total[0] += r * (ti * mx - b * ax + c * dx)
+        total[1] += r * (ti * my - b * ay + c * dy)
+        total[2] += r * (ti * mz - b * az + c * dz)
+        # d(V v)/dw: B v x m + C ((w x v) x m - v x (w x m)) + 2 w (B' m.(w x v) + C' m.(w x (w x v)))
+        db, dc = _slopes(s, a0, b0, c0)
+        scale = 2.0 * ti**4 * db * (mx * kx + my * ky + mz * kz)
+        scale += 2.0 * ti**5 * dc * (mx * nx + my * ny + mz * nz)
+        ix, iy, iz = _cross(vx, vy, vz, mx, my, mz)
+        jx, jy, jz = _cross(kx, ky, kz, mx, my, mz)
+        lx, ly, lz = _cross(vx, vy, vz, ax, ay, az)
+        total[3] += r * (b * ix + c * (jx - lx) + scale * wx)
+        total[4] += r * (b * iy + c * (jy - ly) + scale * wy)
+        total[5] += r * (b * iz + c * (jz - lz) + scale * wz)
     return total

@@ -11,11 +11,13 @@ from scipy.spatial.transform import Rotation
 
 from evslam.sim.raycast import (
     BOX,
+    CAMERA,
+    CONE,
+    HIT,
     MAX_LEVELS,
     RAY,
     TEXTURE,
     TILE,
-    TILE_CONE,
     Frames,
     Lens,
     World,
@@ -50,9 +52,11 @@ def build_lens(bearing: np.ndarray) -> Lens:
     rays["right_x"], rays["right_y"] = np.moveaxis(step_x, -1, 0)
     rays["down_x"], rays["down_y"] = np.moveaxis(step_y, -1, 0)
     rays["pitch"] = np.sqrt(np.abs(rays["right_x"] * rays["down_y"] - rays["right_y"] * rays["down_x"]))
+    row, column = np.indices(rays.shape) // TILE
+    rays["tile"] = row * (-(-rays.shape[1] // TILE)) + column
     directions = np.concatenate([bearing, np.ones((*rays.shape, 1))], axis=-1)
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    tiles = np.empty((-(-rays.shape[0] // TILE), -(-rays.shape[1] // TILE)), TILE_CONE)
+    tiles = np.empty((-(-rays.shape[0] // TILE), -(-rays.shape[1] // TILE)), CONE)
     widest = rays["pitch"].max()
     for row, column in np.ndindex(tiles.shape):
         tile = directions[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE].reshape(-1, 3)
@@ -60,7 +64,8 @@ def build_lens(bearing: np.ndarray) -> Lens:
         axis = mean / np.linalg.norm(mean)
         tiles[row, column]["axis"] = axis
         # The rays inside a pixel leave its centre by half a pixel.
-        tiles[row, column]["spread"] = np.arccos(min((tile @ axis).min(), 1.0)) + widest
+        spread = min(np.arccos(min((tile @ axis).min(), 1.0)) + widest, np.pi / 2)
+        tiles[row, column]["cosine"], tiles[row, column]["sine"] = np.cos(spread), np.sin(spread)
     return Lens(rays, tiles)
 
 
@@ -80,8 +85,12 @@ def build_world(scene: Scene, pitch: float) -> World:
         scene: what to pack.
         pitch: typical pixel side in bearing units; an environment finer than that is blurred to it.
     """
+    cube = scene.environment if scene.environment is not None else np.full((6, 4, 4), GREY, np.float32)
+    sigma = 0.5 * pitch / (2.0 / (cube.shape[1] - 2))
+    if sigma > 0.6:
+        cube = gaussian_filter(cube, (0.0, sigma, sigma), mode="nearest")
     packed = np.zeros(len(scene.textures), TEXTURE)
-    texels, start = [np.zeros(0, np.float32)], 0
+    texels, start = [cube.astype(np.float32).ravel()], cube.size
     for record, texture in zip(packed, scene.textures, strict=True):
         levels = _mip_levels(texture)
         record["density"], record["levels"] = texture.density, len(levels)
@@ -89,11 +98,7 @@ def build_world(scene: Scene, pitch: float) -> World:
             record["start"][index], (record["rows"][index], record["columns"][index]) = start, level.shape
             start += level.size
             texels.append(level.ravel())
-    cube = scene.environment if scene.environment is not None else np.full((6, 4, 4), GREY, np.float32)
-    sigma = 0.5 * pitch / (2.0 / (cube.shape[1] - 2))
-    if sigma > 0.6:
-        cube = gaussian_filter(cube, (0.0, sigma, sigma), mode="nearest")
-    return World(packed, np.concatenate(texels), np.ascontiguousarray(cube, np.float32))
+    return World(packed, np.concatenate(texels), cube.shape[1])
 
 
 class Renderer:
@@ -116,7 +121,9 @@ class Renderer:
         boxes["axes"] = np.einsum("nji,fjk->fnik", self._turns, views.axes)
         boxes["origin"] = np.einsum("nji,fnj->fni", self._turns, apart)
         boxes["center"] = np.einsum("fji,fnj->fni", views.axes, -apart)
-        return Frames(np.ascontiguousarray(views.axes), boxes)
+        cameras = np.zeros(len(views.t), CAMERA)
+        cameras["axes"] = views.axes
+        return Frames(cameras, boxes)
 
     def render(self, views: Views, workers: RowWorkers) -> np.ndarray:
         """Linear intensity (N, H, W) float32 at N poses."""
@@ -135,8 +142,7 @@ class Renderer:
             view: one pose. bearings: (..., 2) in the camera frame.
         Returns: depth Z (...) in metres, inf for the environment; number of the box hit (...), -1 for none.
         """
-        flat = np.ascontiguousarray(bearings, np.float64).reshape(-1, 2)
-        depths, surfaces = np.empty(len(flat)), np.empty(len(flat), np.int64)
-        cast_rays(self._frames(view).boxes[0], flat, depths, surfaces)
-        shape = bearings.shape[:-1]
-        return depths.reshape(shape), (surfaces // 6).reshape(shape)
+        rays, hits = np.zeros(bearings.shape[:-1], RAY), np.empty(bearings.shape[:-1], HIT)
+        rays["x"], rays["y"] = bearings[..., 0], bearings[..., 1]
+        cast_rays(self._frames(view).boxes[0], rays.ravel(), hits.ravel())
+        return hits["depth"], hits["surface"] // 6

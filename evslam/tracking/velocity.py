@@ -11,7 +11,8 @@ from torch import Tensor
 from evslam.config import BatchConfig, TrackerConfig
 from evslam.geometry.camera import Camera
 from evslam.objective import BatchContrast, objective_by_name
-from evslam.optim import Metric, maximise
+from evslam.ops.kernels import spline_kernel
+from evslam.optim import Limits, Metric, maximise
 from evslam.types import EventBatch, TrackingState
 from evslam.warp import Canvas, interaction_matrix
 
@@ -46,7 +47,9 @@ class VelocityTracker:
         self.limits = limits
         self.mode = mode
         self.free = FREE_PARAMETERS[mode]
+        spline_kernel(config.kernel, config.gradient, "linear", 2)  # refuses unknown names before the first batch
         self.measure = objective_by_name(config.objective)
+        self.curvature: np.ndarray | None = None  # of the last maximisation: a good guess for the next
 
     def contrast(self, batch: EventBatch, scale: float = 1.0) -> BatchContrast:
         """The objective of a batch on a canvas at `scale` of the sensor's resolution."""
@@ -63,8 +66,8 @@ class VelocityTracker:
             warm: True when the prior comes from a tracked batch; else the search starts at zero, coarse to fine.
 
         Returns:
-            The estimate; with too few events or too short a batch the prior itself and state SPARSE; LOST when a moving batch is not
-            sharper than without compensation.
+            The estimate; with too few events or too short a batch the prior itself and state SPARSE; LOST when a
+            moving batch is not sharper than without compensation.
         """
         duration = (batch.stop_us - batch.start_us) * 1e-6
         if batch.num_events < self.limits.min_events or duration < self.limits.min_duration_s:
@@ -75,6 +78,15 @@ class VelocityTracker:
             twist, spent = self._climb(self.contrast(batch, scale), twist, prior if warm else None)
             evaluations += spent
         return self._judge(batch, twist, evaluations)
+
+    def state_dict(self) -> dict[str, Tensor | None]:
+        """What `load_state_dict` needs to go on."""
+        return {"curvature": None if self.curvature is None else torch.from_numpy(self.curvature)}
+
+    def load_state_dict(self, state: dict[str, Tensor | None]) -> None:
+        """Take over the state of another tracker."""
+        curvature = state["curvature"]
+        self.curvature = None if curvature is None else curvature.numpy()
 
     def _climb(self, contrast: BatchContrast, twist: np.ndarray, prior: np.ndarray | None) -> tuple[np.ndarray, int]:
         metric = self._metric(contrast)
@@ -92,14 +104,11 @@ class VelocityTracker:
             penalty = change.square().sum() + speed.square().sum()
             return contrast(parameters) / reference - PRIOR_WEIGHT * penalty
 
-        optimum = maximise(
-            objective,
-            start,
-            metric,
-            step_tolerance=self.config.step_tolerance_px * contrast.canvas.fx / self.camera.fx,
-            max_evaluations=self.config.max_evaluations,
-            like=fixed,
-        )
+        tolerance = self.config.step_tolerance_px * contrast.canvas.fx / self.camera.fx
+        limits = Limits(tolerance, self.config.max_evaluations)
+        known = None if prior is None else self.curvature
+        optimum = maximise(objective, start, metric, limits, like=fixed, curvature=known)
+        self.curvature = optimum.curvature
         moved = twist.copy()
         moved[self.free] = optimum.parameters
         return moved, optimum.evaluations

@@ -1,0 +1,134 @@
+"""From a recording to a trajectory, a map, pictures and accuracy, through the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evslam.cli import main
+from evslam.config import load_config
+from evslam.errors import ConfigError
+from evslam.eval.evaluate import evaluate_run
+from evslam.io.results import read_ply
+from evslam.io.trajectory import load_trajectory
+from evslam.runner import run
+from evslam.session import RunOptions
+
+
+def _run(recording: Path, out: Path, *extra: str) -> int:
+    return main(["run", str(recording), "--out", str(out), "--mode", "rotation", *extra])
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finished") / "run"
+    assert _run(tiny_recording, out) == 0
+    return out
+
+
+def test_rotation_run_is_accurate(finished: Path) -> None:
+    figures = evaluate_run(finished)
+    assert figures["coverage"]["percent"] > 95
+    assert figures["rotation"]["absolute_best"]["rmse"] < 0.5
+    assert figures["rotation"]["null"]["rmse"] > 4 * figures["rotation"]["absolute_best"]["rmse"]
+
+
+def test_run_folder_is_complete(finished: Path) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["status"] == "complete"
+    assert metrics["mode"] == "rotation"
+    assert metrics["events"] == metrics["read"]["read"]
+    assert metrics["states"]["tracking"] >= metrics["batches"] - 1  # the last batch may be too short to measure
+    assert metrics["real_time_factor"] == pytest.approx(metrics["duration_s"] / metrics["wall_s"])
+    trajectory = load_trajectory(finished / "trajectory.txt")
+    assert len(trajectory) == metrics["batches"]
+    assert np.abs(np.linalg.norm(trajectory.quaternion, axis=1) - 1).max() < 1e-9
+    assert np.array_equal(trajectory.position, np.zeros_like(trajectory.position))
+    points = read_ply(finished / "map.ply")
+    assert np.abs(np.linalg.norm(points.points, axis=1) - 1).max() < 1e-6
+    assert len(points.points) == metrics["map_points"] > 1000
+    for name in ("panorama.png", "images/compensation.png", "plots/pose.png", "versions.txt", "run.log"):
+        assert (finished / name).stat().st_size > 100
+    assert load_config(finished / "config.yaml") == load_config(overrides=["mode=rotation"])
+
+
+def test_same_seed_same_trajectory(tiny_recording: Path, finished: Path, tmp_path: Path) -> None:
+    assert _run(tiny_recording, tmp_path / "again") == 0
+    for name in ("trajectory.txt", "batches.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_auto_finds_the_rotation(tiny_recording: Path, finished: Path, tmp_path: Path) -> None:
+    options = RunOptions(tiny_recording, tmp_path / "auto", progress=False)
+    assert run(options, load_config())["mode"] == "rotation"
+    assert (tmp_path / "auto" / "trajectory.txt").read_bytes() == (finished / "trajectory.txt").read_bytes()
+
+
+def test_interrupted_run_resumes_to_the_same_result(tiny_recording: Path, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "interrupted"
+    command = [sys.executable, "-m", "evslam.cli", "run", str(tiny_recording), "--out", str(out), "--mode", "rotation"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            if (out / "trajectory.txt").exists() and (out / "trajectory.txt").stat().st_size:
+                process.send_signal(signal.SIGINT)
+                break
+            time.sleep(0.002)
+        status = process.wait(60)
+    assert status in (130, 0)  # 0: it was through before the signal came
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["status"] == ("interrupted" if status == 130 else "complete")
+    assert len(load_trajectory(out / "trajectory.txt", minimum=1)) == metrics["batches"]
+    with (out / "trajectory.txt").open("a") as file:
+        file.write("0.9 1 2 3")  # what a crash after the checkpoint might leave
+    assert _run(tiny_recording, out, "--resume") == 0
+    for name in ("trajectory.txt", "batches.csv"):
+        assert (out / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_resume_refuses_another_configuration(tiny_recording: Path, finished: Path) -> None:
+    options = RunOptions(tiny_recording, finished, resume=True, progress=False)
+    with pytest.raises(ConfigError, match="configuration differs"):
+        run(options, load_config(overrides=["mode=rotation", "batch.num_events=1000"]))
+
+
+def test_start_and_duration_select_a_stretch(tiny_recording: Path, tmp_path: Path) -> None:
+    assert _run(tiny_recording, tmp_path / "part", "--start", "0.3", "--duration", "0.2") == 0
+    t = load_trajectory(tmp_path / "part" / "trajectory.txt").t_us * 1e-6
+    assert 0.3 <= t[0] < 0.4
+    assert 0.45 < t[-1] <= 0.51
+
+
+def test_6dof_says_that_it_is_velocity_only(tiny_recording: Path, tmp_path: Path) -> None:
+    options = RunOptions(tiny_recording, tmp_path / "run", duration_s=0.3, progress=False)
+    metrics = run(options, load_config(overrides=["mode=6dof"]))
+    assert metrics["status"] == "velocity_only"
+    assert metrics["map_points"] == 0
+    assert not (tmp_path / "run" / "map.ply").exists()
+
+
+def test_eval_and_view(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(finished), "--markdown"]) == 0
+    assert "rotation from start [deg]" in capsys.readouterr().out
+    assert "accuracy" in json.loads((finished / "metrics.json").read_text())
+    assert (finished / "evaluation.csv").exists()
+    assert main(["view", str(finished), "--save", str(tmp_path / "scene.png")]) == 0
+    assert (tmp_path / "scene.png").stat().st_size > 5000
+
+
+@pytest.mark.skipif("EVSLAM_DATA" not in os.environ, reason="set EVSLAM_DATA to the folder with real/ and sim/")
+@pytest.mark.parametrize(
+    ("name", "bound_deg"), [("sim/rot_pan", 3.4), ("sim/rot_fast", 3.4)]
+)  # CMax-SLAM's front-end reaches 3.4
+def test_recorded_rotation(name: str, bound_deg: float, tmp_path: Path) -> None:
+    recording = Path(os.environ["EVSLAM_DATA"]) / name
+    assert _run(recording, tmp_path / "run") == 0
+    assert evaluate_run(tmp_path / "run")["rotation"]["absolute_start"]["rmse"] < bound_deg
