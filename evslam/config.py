@@ -60,8 +60,11 @@ class TrackerConfig:
         margin: canvas beyond the sensor on each side, as a share of its width.
         max_evaluations: objective evaluations per scale.
         step_tolerance_px: stop when the motion changes by less than this RMS event displacement.
-        min_gain: objective over that of the uncompensated batch below which moving events count as lost.
-        min_displacement_px: RMS displacement below which no gain is expected (a camera at rest is not lost).
+        min_displacement_px: RMS displacement below which a motion is too small to be tested.
+        min_support: contrast over that with shuffled time stamps, below which the events do not support a motion.
+        quiet_share: without support, a rate of events below this share of the last tracked batch's is a camera at
+            rest, above it a loss.
+        rest_decay_s: time constant with which the motion goes to zero without measurement.
         prior_px: standard deviation of the change of motion between batches (6-DoF only), in pixels of RMS
             displacement per batch; keeps the translation from collapsing all events into a point.
         prior_speed: standard deviation of v (6-DoF only), in scene depths per second; where a rotation explains the
@@ -76,8 +79,10 @@ class TrackerConfig:
     margin: float
     max_evaluations: int
     step_tolerance_px: float
-    min_gain: float
     min_displacement_px: float
+    min_support: float
+    quiet_share: float
+    rest_decay_s: float
     prior_px: float
     prior_speed: float
 
@@ -129,6 +134,7 @@ class Config:
             ("batch.max_duration_s", self.batch.max_duration_s),
             ("tracker.max_evaluations", self.tracker.max_evaluations),
             ("tracker.step_tolerance_px", self.tracker.step_tolerance_px),
+            ("tracker.rest_decay_s", self.tracker.rest_decay_s),
             ("tracker.prior_px", self.tracker.prior_px),
             ("tracker.prior_speed", self.tracker.prior_speed),
             ("map.panorama_width", self.map.panorama_width),

@@ -69,5 +69,15 @@ def open_session(options: RunOptions, config: Config) -> Session:
             f"{options.duration_s}; the recording lasts {(last - first) * 1e-6:.3f} s from its first event"
         )
     bearing, valid = camera.bearing_table(torch.float32)
-    device = torch.device(config.run.device)
+    device = _device(config.run.device)
     return Session(recording, camera, BearingTable(bearing.to(device), valid.to(device)), start, stop)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"run.device is {name!r}, which cannot be used ({reason}); leave it as it is by default"
+        ) from error

@@ -24,7 +24,7 @@ class EventSlam:
     """
 
     def __init__(self, camera: Camera, config: Config, mode: str) -> None:
-        self.motion = ConstantVelocity()
+        self.motion = ConstantVelocity(config.tracker.rest_decay_s)
         self.tracker = VelocityTracker(camera, config.tracker, config.batch, mode)
         self.panorama = Panorama(config.map, torch.device(config.run.device)) if mode == "rotation" else None
 

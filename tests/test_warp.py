@@ -224,7 +224,7 @@ def test_margin_is_a_share_of_the_width_on_every_side() -> None:
 def test_the_centre_of_a_block_of_pixels_lands_on_an_integer(block: int) -> None:
     """At scale 1 / block, pixels n block to n block + block - 1 become canvas pixel n; the corner -1/2 stays."""
     canvas = Canvas.from_camera(camera(), 0.1, 1 / block)
-    assert canvas.shape == (228 / block // 1 if 228 % block == 0 else round(228 / block), 288 // block)
+    assert canvas.shape == (round(228 / block), 288 // block)
     inner = (block - 1) / 2
     assert project(canvas, (3 * block + inner, 5 * block + inner)) == pytest.approx([3 + 24 / block, 5 + 24 / block])
     assert project(canvas, (-0.5 - 24, -0.5 - 24)) == pytest.approx([-0.5, -0.5])

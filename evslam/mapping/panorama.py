@@ -44,7 +44,11 @@ class Panorama:
         height, width = self.image.shape
         column = (torch.atan2(x, z) / (2 * torch.pi) + 0.5) * width - 0.5
         row = (torch.asin(y.clamp(-1, 1)) / torch.pi + 0.5) * height - 0.5
-        self.image += bin_events(torch.stack([column, row], 1), None, (height, width), kernel="linear")
+        # one column more on either side, for the votes across the seam behind the first view
+        votes = bin_events(torch.stack([column + 1, row], 1), None, (height, width + 2), kernel="linear")
+        votes[:, 1] += votes[:, -1]
+        votes[:, -2] += votes[:, 0]
+        self.image += votes[:, 1:-1]
 
     def points(self) -> PointMap:
         """The brightest pixels as bearings on the unit sphere, at most `max_points`; confidence by event count."""

@@ -1,4 +1,4 @@
-"""Environments at infinity: a town square and a hall, built as scenes and baked into cube maps; equirectangular maps."""
+"""Environments at infinity: a town square and a hall, built as scenes and baked into cube maps."""
 
 from __future__ import annotations
 

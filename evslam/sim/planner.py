@@ -9,6 +9,7 @@ from evslam.sim.render import Renderer, Views
 
 SPAN_S = 0.02  # depth is looked up once per span
 CHECK_S = 0.0005  # the image velocity is looked at this often
+MAX_SKEW = 30.0  # ratio of the sides of a pixel in bearing units
 GRID = (9, 12)  # rows and columns of the rays that measure depth
 
 
@@ -23,9 +24,11 @@ class Planner:
         rows = np.linspace(0, height - 1, GRID[0]).astype(int)
         columns = np.linspace(0, width - 1, GRID[1]).astype(int)
         rays = rays[np.ix_(rows, columns)].ravel()
-        self._bearing = np.stack([rays["x"], rays["y"]], axis=-1)
-        steps = np.stack([rays[name] for name in ("right_x", "down_x", "right_y", "down_y")], axis=-1)
-        self._pixels_per_bearing = np.linalg.inv(steps.reshape(-1, 2, 2))
+        steps = np.stack([rays[name] for name in ("right_x", "down_x", "right_y", "down_y")], axis=-1).reshape(-1, 2, 2)
+        # Where the lens sees nothing, and next to it, the steps from ray to ray mean nothing.
+        regular = np.linalg.cond(steps) < MAX_SKEW
+        self._bearing = np.stack([rays["x"], rays["y"]], axis=-1)[regular]
+        self._pixels_per_bearing = np.linalg.inv(steps[regular])
 
     def flow(self, t: np.ndarray) -> np.ndarray:
         """Largest image velocity (N,) in (distorted) pixels/s at t (N,) seconds; depth is that of t[0]."""

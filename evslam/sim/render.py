@@ -47,16 +47,17 @@ class Views:
 def build_lens(bearing: np.ndarray) -> Lens:
     """Rays, their steps and tile cones from a bearing table (H, W, 2) at pixel centres."""
     step_y, step_x = np.gradient(bearing, axis=(0, 1))
-    rays = np.empty(bearing.shape[:2], RAY)
+    height, width = bearing.shape[:2]
+    rays = np.empty((height, width), RAY)
     rays["x"], rays["y"] = np.moveaxis(bearing, -1, 0)
     rays["right_x"], rays["right_y"] = np.moveaxis(step_x, -1, 0)
     rays["down_x"], rays["down_y"] = np.moveaxis(step_y, -1, 0)
     rays["pitch"] = np.sqrt(np.abs(rays["right_x"] * rays["down_y"] - rays["right_y"] * rays["down_x"]))
-    row, column = np.indices(rays.shape) // TILE
-    rays["tile"] = row * (-(-rays.shape[1] // TILE)) + column
-    directions = np.concatenate([bearing, np.ones((*rays.shape, 1))], axis=-1)
+    row, column = np.indices((height, width)) // TILE
+    rays["tile"] = row * (-(-width // TILE)) + column
+    directions = np.concatenate([bearing, np.ones((height, width, 1))], axis=-1)
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    tiles = np.empty((-(-rays.shape[0] // TILE), -(-rays.shape[1] // TILE)), CONE)
+    tiles = np.empty((-(-height // TILE), -(-width // TILE)), CONE)
     widest = rays["pitch"].max()
     for row, column in np.ndindex(tiles.shape):
         tile = directions[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE].reshape(-1, 3)

@@ -101,19 +101,6 @@ class Scene:
         return velocities
 
 
-def rectangle(center: tuple[float, float, float], size: tuple[float, float], heading: float, texture: int) -> Box:
-    """An upright rectangle.
-
-    Arguments:
-        center: metres, world. size: (width, height) in metres.
-        heading: radians, direction of its normal in the horizontal plane, from world x towards world y.
-        texture: index into `Scene.textures`.
-    Returns: the box; its texture reads the right way round from the side opposite to the normal.
-    """
-    half = (0.0, size[0] / 2, size[1] / 2)
-    return Box(center, half, (texture,) * 6, rotvec=(0.0, 0.0, heading))
-
-
 def direction_grid(size: int) -> np.ndarray:
     """World directions of the texels of a cube map.
 

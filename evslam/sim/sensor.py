@@ -135,7 +135,8 @@ def sense_rows(pixels, limits, t_us, images, first, last):  # type: ignore[no-un
     Arguments: t_us: (F + 1,) time of the render before the first image, and of the images; images: (F, H, W).
     Returns: (N,) int64 unsorted sortable events, see `_stamp`.
     """
-    events, count, width = np.empty(4096, np.int64), 0, images.shape[2]
+    # A plain 0 would be a constant to the compiler, and compile `_fire` twice.
+    events, count, width = np.empty(4096, np.int64), np.int64(0), images.shape[2]
     for frame in range(len(images)):
         t0, t1 = t_us[frame], t_us[frame + 1]
         for row in range(first, last):

@@ -42,11 +42,14 @@ _ROOM = (7.6, 8.0, 3.4)
 
 SEQUENCES: dict[str, Factory] = {
     DEMO: _sequence(
-        DEMO, 4.0, SceneConfig("city", 24, contrast=0.45), MotionConfig("handheld", rate_deg=40, frequency_hz=0.25)
+        DEMO, 4.0, SceneConfig("city", 24, contrast=0.4), MotionConfig("handheld", rate_deg=40, frequency_hz=0.25)
     ),
     "rot_pan": _sequence("rot_pan", 14.0, SceneConfig("hall", 22), MotionConfig("pan", rate_deg=33, frequency_hz=0.4)),
     "rot_fast": _sequence(
-        "rot_fast", 5.0, SceneConfig("city", 20), MotionConfig("handheld", rate_deg=190, frequency_hz=1.2)
+        "rot_fast",
+        5.0,
+        SceneConfig("city", 20, contrast=0.45),
+        MotionConfig("handheld", rate_deg=190, frequency_hz=1.2),
     ),
     "poster_6dof": _sequence(
         "poster_6dof",
@@ -65,6 +68,12 @@ SEQUENCES: dict[str, Factory] = {
         11.0,
         SceneConfig("boxes", 24, size=_ROOM),
         MotionConfig("handheld", speed=0.44, rate_deg=25, frequency_hz=0.4),
+    ),
+    "desk": _sequence(
+        "desk",
+        14.0,
+        SceneConfig("table", 18),
+        MotionConfig("handheld", speed=0.33, rate_deg=13, frequency_hz=0.35, pitch_deg=-8),
     ),
     "slider_depth": _slider_depth,
     "loop_room": _sequence(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +38,7 @@ class Simulation:
 
     Attributes:
         camera: the lens; events are in its distorted pixels.
+        motion: the true motion, continuous in time.
         trajectory: T_world_cam at 200 Hz. imu: camera frame, with noise and bias.
         meta: what was simulated, plain values for a YAML file.
     """
@@ -47,15 +50,16 @@ class Simulation:
         table, valid = config.camera.bearing_table(torch.float64)
         self._valid = valid.numpy()
         self._bearing = np.where(self._valid[..., None], table.numpy(), 0.0)
-        self._motion = config.motion
-        if not isinstance(self._motion, Motion):
-            self._motion = build_motion(self._motion, np.random.default_rng(motion_seed), config.duration_s)
+        motion = config.motion
+        if not isinstance(motion, Motion):
+            motion = build_motion(motion, np.random.default_rng(motion_seed), config.duration_s)
+        self.motion = motion
         scene = config.scene
         if isinstance(scene, SceneConfig):
             scene = build_scene(scene, np.random.default_rng(scene_seed), 1.0 / config.camera.fx)
         self._renderer = Renderer(scene, self._bearing)
-        self.trajectory: Trajectory = self._motion.trajectory(self._times(POSE_HZ))
-        self.imu, self._biases = simulate_imu(self._motion, config.imu, config.duration_s, imu_seed)
+        self.trajectory: Trajectory = self.motion.trajectory(self._times(POSE_HZ))
+        self.imu, self._biases = simulate_imu(self.motion, config.imu, config.duration_s, imu_seed)
         self.meta = self._describe(scene.note)
 
     def _times(self, rate_hz: int) -> np.ndarray:
@@ -70,7 +74,7 @@ class Simulation:
         return sensor
 
     def _views(self, t: np.ndarray) -> Views:
-        return Views(t, self._motion.axes(t), self._motion.position(t))
+        return Views(t, self.motion.axes(t), self.motion.position(t))
 
     def events(self, progress: Callable[[float], None] | None = None) -> Iterator[Events]:
         """Simulate the events; each call starts anew and gives the same events.
@@ -79,11 +83,11 @@ class Simulation:
         Yields: chunks sorted by time and in the order of time; memory use does not grow with the duration.
         """
         config, sensor = self._config, self._sensor()
-        planner = Planner(self._renderer, self._motion, config.max_motion_px, config.max_interval_s)
+        planner = Planner(self._renderer, self.motion, config.max_motion_px, config.max_interval_s)
         edges = np.linspace(0, config.duration_s, int(np.ceil(config.duration_s / SPAN_S)) + 1)
         with RowWorkers(self.camera.size.height) as workers:
             sensor.start(self._renderer.render(self._views(np.zeros(1)), workers)[0])
-            for start, stop in zip(edges[:-1], edges[1:], strict=True):
+            for start, stop in pairwise(edges):
                 times = planner.render_times(start, stop)
                 block = max(PIXELS_PER_BLOCK // self._valid.size, 1)
                 for first in range(0, len(times), block):
@@ -93,7 +97,9 @@ class Simulation:
                         yield events
                 if progress is not None:
                     progress(stop / config.duration_s)
-        yield sensor.finish()
+        last = sensor.finish()
+        if len(last):
+            yield last
 
     def depth(self) -> tuple[np.ndarray, np.ndarray]:
         """Depth maps at 2 Hz.
@@ -102,15 +108,15 @@ class Simulation:
         """
         t = np.arange(int(self._config.duration_s * DEPTH_HZ + 1e-6) + 1) / DEPTH_HZ
         maps = [self._renderer.cast(self._views(t[i : i + 1]), self._bearing)[0] for i in range(len(t))]
-        maps = np.where(self._valid, np.stack(maps), np.nan).astype(np.float32)
-        return np.round(t * 1e6).astype(np.int64), maps
+        visible = np.where(self._valid, np.stack(maps), np.nan).astype(np.float32)
+        return np.round(t * 1e6).astype(np.int64), visible
 
     def images(self, t: np.ndarray) -> np.ndarray:
         """What an ordinary camera would see: linear intensity (N, H, W) float32 in [0, 1] at t (N,) seconds."""
         with RowWorkers(self.camera.size.height) as workers:
             return self._renderer.render(self._views(np.asarray(t, np.float64)), workers)
 
-    def _describe(self, note: str) -> dict[str, object]:
+    def _describe(self, note: str) -> dict[str, Any]:
         config, camera = self._config, self.camera
         hot = [[x, y, round(rate, 1)] for x, y, rate in self._sensor().hot_pixels]
         motion = "given" if isinstance(config.motion, Motion) else config.motion.kind
@@ -126,7 +132,7 @@ class Simulation:
             "duration_s": config.duration_s,
             "hot_pixels": hot,
             "trajectory": motion,
-            "motion": self._motion.summary(config.duration_s),
+            "motion": self.motion.summary(config.duration_s),
             "sensor": sensor,
             "imu": asdict(config.imu) | self._biases,
             "conventions": dict(CONVENTIONS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from types import TracebackType
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ class RowWorkers:
     def __init__(self, height: int, threads: int | None = None) -> None:
         """Arguments: height: image rows; threads: None for what numba may use (NUMBA_NUM_THREADS)."""
         edges = [*range(0, height, ROWS_PER_BAND), height]
-        self._bands = list(zip(edges[:-1], edges[1:], strict=True))
+        self._bands = list(pairwise(edges))
         self._pool = ThreadPoolExecutor(threads or numba.config.NUMBA_NUM_THREADS)
 
     def map(self, job: Callable[[int, int], Result]) -> list[Result]:

@@ -35,7 +35,7 @@ def choose_mode(batches: Iterable[EventBatch], camera: Camera, config: Config) -
     """
     modes = ("rotation", "6dof")
     trackers = {mode: VelocityTracker(camera, config.tracker, config.batch, mode) for mode in modes}
-    models = {mode: ConstantVelocity() for mode in modes}
+    models = {mode: ConstantVelocity(config.tracker.rest_decay_s) for mode in modes}
     ratios: list[float] = []
     for batch in batches:
         gains = [_gain(trackers[mode], models[mode], batch) for mode in modes]

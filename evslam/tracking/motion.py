@@ -15,13 +15,17 @@ from evslam.types import EventBatch, TrackingState
 class ConstantVelocity:
     """Pose at the end of the last batch, and the twist that is expected to go on.
 
+    Without measurement the twist decays with the time constant `rest_decay_s`: short gaps are bridged at constant
+    velocity, a camera at rest (no events) keeps its pose for as long as the rest lasts.
+
     Attributes:
         T_world_cam: (7,) float64 pose at the end of the last batch; the world frame is the first camera frame.
         twist: (6,) float64 (v, omega) in the camera frame.
         state: of the last batch; STARTING until one was tracked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rest_decay_s: float) -> None:
+        self.rest_decay_s = rest_decay_s
         self.T_world_cam = SE3.Identity(dtype=torch.float64)
         self.twist = np.zeros(6)
         self.state = TrackingState.STARTING
@@ -36,15 +40,17 @@ class ConstantVelocity:
 
         Args:
             batch: its interval follows the last batch's without gap.
-            twist: (6,) of this batch; ignored when lost: the last good twist goes on.
+            twist: (6,) of this batch; ignored unless tracked: the last twist goes on and decays.
             state: of this batch.
 
         Returns:
             (7,) float64 T_world_cam at the batch's t_ref.
         """
-        if state is not TrackingState.LOST:
+        if state is TrackingState.TRACKING:
             self.twist = twist
-        if not (state is TrackingState.SPARSE and self.state is TrackingState.STARTING):
+        else:
+            self.twist = self.twist * np.exp(-(batch.stop_us - batch.start_us) * 1e-6 / self.rest_decay_s)
+        if state is TrackingState.TRACKING or self.state is not TrackingState.STARTING:
             self.state = state
         before, after = (batch.t_ref_us - batch.start_us) * 1e-6, (batch.stop_us - batch.t_ref_us) * 1e-6
         T_world_ref = self.T_world_cam * SE3.exp(torch.from_numpy(self.twist * before))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +50,7 @@ class VelocityTracker:
         self.free = FREE_PARAMETERS[mode]
         spline_kernel(config.kernel, config.gradient, "linear", 2)  # refuses unknown names before the first batch
         self.measure = objective_by_name(config.objective)
+        self.event_rate = 0.0  # events/s of tracked batches, falling slowly
         self.curvature: np.ndarray | None = None  # of the last maximisation: a good guess for the next
 
     def contrast(self, batch: EventBatch, scale: float = 1.0) -> BatchContrast:
@@ -63,37 +65,50 @@ class VelocityTracker:
         Args:
             batch: undistorted events.
             prior: (6,) twist that the motion model expects.
-            warm: True when the prior comes from a tracked batch; else the search starts at zero, coarse to fine.
+            warm: True when the prior comes from a tracked batch: the search starts there, and once more from zero,
+                coarse to fine, when the events do not support what it found. False: from zero only.
 
         Returns:
-            The estimate; with too few events or too short a batch the prior itself and state SPARSE; LOST when a
-            moving batch is not sharper than without compensation.
+            TRACKING with the twist. Otherwise the prior, and SPARSE when there are too few events or the rate of
+            events has dropped (a camera at rest sees noise), LOST when many events do not move together.
         """
         duration = (batch.stop_us - batch.start_us) * 1e-6
         if batch.num_events < self.limits.min_events or duration < self.limits.min_duration_s:
             return VelocityEstimate(prior, TrackingState.SPARSE, 1.0, 0)
-        twist = prior.copy() if warm else np.zeros(6)
         evaluations = 0
-        for scale in self.config.warm_scales if warm else self.config.start_scales:
-            twist, spent = self._climb(self.contrast(batch, scale), twist, prior if warm else None)
-            evaluations += spent
-        return self._judge(batch, twist, evaluations)
+        for start in (prior, None) if warm else (None,):
+            twist, spent = self._search(batch, start)
+            evaluations += spent + 1
+            if self._supported(batch, twist):
+                self.event_rate = max(batch.num_events / duration, 0.9 * self.event_rate)
+                return VelocityEstimate(twist, TrackingState.TRACKING, self._gain(batch, twist), evaluations + 1)
+        quiet = batch.num_events / duration < self.config.quiet_share * self.event_rate
+        return VelocityEstimate(prior, TrackingState.SPARSE if quiet else TrackingState.LOST, 1.0, evaluations)
 
-    def state_dict(self) -> dict[str, Tensor | None]:
+    def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on."""
-        return {"curvature": None if self.curvature is None else torch.from_numpy(self.curvature)}
+        curvature = None if self.curvature is None else torch.from_numpy(self.curvature)
+        return {"curvature": curvature, "event_rate": self.event_rate}
 
-    def load_state_dict(self, state: dict[str, Tensor | None]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of another tracker."""
-        curvature = state["curvature"]
-        self.curvature = None if curvature is None else curvature.numpy()
+        self.curvature = None if state["curvature"] is None else state["curvature"].numpy()
+        self.event_rate = state["event_rate"]
+
+    def _search(self, batch: EventBatch, prior: np.ndarray | None) -> tuple[np.ndarray, int]:
+        """Climb to the nearest maximum, scale by scale; returns the twist and the evaluations spent."""
+        twist, evaluations = np.zeros(6) if prior is None else prior.copy(), 0
+        for scale in self.config.start_scales if prior is None else self.config.warm_scales:
+            twist, spent = self._climb(self.contrast(batch, scale), twist, prior)
+            evaluations += spent
+        return twist, evaluations
 
     def _climb(self, contrast: BatchContrast, twist: np.ndarray, prior: np.ndarray | None) -> tuple[np.ndarray, int]:
         metric = self._metric(contrast)
         start = twist[self.free]
         fixed = contrast.batch.t.new_tensor(twist)
         with torch.no_grad():
-            reference = contrast(fixed)
+            reference = contrast(fixed).clamp(min=1e-12)  # zero when no event falls on the canvas
         expected = fixed.new_tensor((twist if prior is None else prior)[self.free])
         upper = fixed.new_tensor(metric.upper) / self.config.prior_px
 
@@ -120,12 +135,25 @@ class VelocityTracker:
         jacobian = jacobian * jacobian.new_tensor([contrast.canvas.fx, contrast.canvas.fy])[:, None]
         return Metric.from_gram(torch.einsum("nip,niq->pq", jacobian, jacobian) / batch.num_events)
 
-    def _judge(self, batch: EventBatch, twist: np.ndarray, evaluations: int) -> VelocityEstimate:
+    def _supported(self, batch: EventBatch, twist: np.ndarray) -> bool:
+        """Whether the events move together: with their time stamps shuffled, the same motion must blur them.
+
+        Unlike a comparison with the uncompensated image this does not mistake hot pixels, the lens, or the grid of
+        pixels for structure. Motions too small to tell are taken as they are.
+        """
+        contrast = self.contrast(batch)
+        displacement = float(np.linalg.norm(self._metric(contrast).scale(twist[self.free])))
+        if displacement < self.config.min_displacement_px:
+            return True
+        order = torch.randperm(batch.num_events, generator=torch.Generator().manual_seed(0)).to(batch.t.device)
+        shuffled = self.contrast(replace(batch, t=batch.t[order]))
+        with torch.no_grad():
+            value, chance = (float(each(batch.t.new_tensor(twist))) for each in (contrast, shuffled))
+        return value > self.config.min_support * chance
+
+    def _gain(self, batch: EventBatch, twist: np.ndarray) -> float:
+        """Contrast of the compensated over that of the uncompensated batch, at full resolution."""
         contrast = self.contrast(batch)
         with torch.no_grad():
             still, moved = (float(contrast(batch.t.new_tensor(each))) for each in (np.zeros(6), twist))
-        gain = moved / max(still, 1e-12)
-        displacement = float(np.linalg.norm(self._metric(contrast).scale(twist[self.free])))
-        lost = displacement > self.config.min_displacement_px and gain < self.config.min_gain
-        state = TrackingState.LOST if lost else TrackingState.TRACKING
-        return VelocityEstimate(twist, state, gain, evaluations + 2)
+        return moved / max(still, 1e-12)

@@ -1,0 +1,108 @@
+"""Contrast measures, and the contrast of a batch as a function of its twist."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck
+
+from evslam.errors import ConfigError
+from evslam.objective import OBJECTIVES, BatchContrast, gradient_magnitude, mean_square, objective_by_name, variance
+from evslam.ops import bin_events
+from evslam.types import EventBatch
+from evslam.warp import Canvas, warp_events
+
+IMAGE = torch.tensor([[1.0, 2, 4], [0, 3, 9], [5, 5, 7]], dtype=torch.float64)
+CANVAS = Canvas(20.0, 24.0, 14.5, 11.5, (24, 30))
+TWIST = torch.tensor([0.3, -0.2, 0.1, 0.8, -0.5, 0.4], dtype=torch.float64)
+
+
+def batch(num: int = 40) -> EventBatch:
+    """Events of ten edges in a plane at depth 1 that moves with TWIST: warped by it, they fall on ten points."""
+    uniform = torch.rand(3, num, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    point = (uniform[:2].T - 0.5)[torch.arange(num) % 10]
+    t = 0.4 * uniform[2] - 0.2
+    bearing = torch.cat([seen(point[i : i + 1], t[i : i + 1]) for i in range(num)])
+    return EventBatch(200_000, 0, 400_000, t, bearing, t > 0)
+
+
+def seen(point: Tensor, t: Tensor) -> Tensor:
+    """Where a point of the plane at t_ref is seen at time t: the warp inverted by fixed-point iteration."""
+    bearing = point.clone()
+    for _ in range(60):
+        bearing = bearing + point - warp_events(bearing, t, TWIST, 1.0)
+    return bearing
+
+
+def contrast(**changes: object) -> BatchContrast:
+    plain = BatchContrast(batch(), CANVAS, "quadratic", "functional", variance)
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def test_variance_and_mean_square_by_numpy() -> None:
+    assert float(variance(IMAGE)) == pytest.approx(np.var(IMAGE.numpy()))
+    assert float(mean_square(IMAGE)) == pytest.approx(210 / 9)
+
+
+def test_gradient_magnitude_of_a_ramp_and_by_hand() -> None:
+    y, x = torch.meshgrid(torch.arange(5.0), torch.arange(7.0), indexing="ij")
+    assert float(gradient_magnitude(3 * x - 2 * y)) == pytest.approx(13)
+    assert float(gradient_magnitude(IMAGE)) == pytest.approx(4.5**2 + 1.5**2)
+
+
+def test_objectives_by_name() -> None:
+    assert [objective_by_name(name) for name in OBJECTIVES] == [variance, mean_square, gradient_magnitude]
+    with pytest.raises(ConfigError, match="objective 'sharpness' does not exist; choose one of variance, mean_square"):
+        objective_by_name("sharpness")
+
+
+def test_image_of_warped_events_is_warp_project_bin() -> None:
+    events = batch()
+    warped = warp_events(events.bearing, events.t, TWIST, 0.5)
+    coords = torch.stack([20 * warped[:, 0] + 14.5, 24 * warped[:, 1] + 11.5], 1)
+    expected = bin_events(coords, None, (24, 30), kernel="quadratic")
+    assert torch.allclose(contrast(inverse_depth=0.5).iwe(TWIST), expected, atol=1e-12)
+
+
+def test_the_true_twist_puts_the_events_of_an_edge_on_one_point() -> None:
+    measure = contrast()
+    image = measure.iwe(TWIST)
+    events = batch()
+    ten = warp_events(events.bearing, events.t, TWIST, 1.0)[:10]
+    at_once = 4 * bin_events(CANVAS.project(ten), None, (24, 30), kernel="quadratic")
+    assert torch.allclose(image, at_once, atol=1e-9)
+    for other in (torch.zeros(6).double(), 0.8 * TWIST, 1.2 * TWIST, -TWIST):
+        assert float(measure(other)) < 0.98 * float(measure(TWIST))
+
+
+def test_value_does_not_depend_on_the_gradient_estimator() -> None:
+    values = {float(contrast(gradient=each)(0.7 * TWIST)) for each in ("functional", "raw")}
+    assert len(values) == 1
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_raw_gradient_of_smooth_bins_agrees_with_finite_differences(name: str) -> None:
+    measure = contrast(kernel="cubic", gradient="raw", measure=OBJECTIVES[name])
+    assert gradcheck(measure, ((0.7 * TWIST).requires_grad_(),), atol=1e-6, rtol=1e-5)
+
+
+def test_functional_gradient_points_uphill() -> None:
+    """Towards the true twist, at every share of it."""
+    for share in (0.7, 0.85, 0.95, 1.05, 1.15, 1.3):
+        twist = (share * TWIST).requires_grad_()
+        (slope,) = torch.autograd.grad(contrast()(twist), twist)
+        assert float(slope @ TWIST) * (1 - share) > 0
+
+
+def test_points_at_infinity_do_not_feel_the_translation() -> None:
+    twist = TWIST.clone().requires_grad_()
+    measure = contrast(inverse_depth=0.0)
+    (slope,) = torch.autograd.grad(measure(twist), twist)
+    assert slope[:3].tolist() == [0, 0, 0]
+    assert float(slope[3:].abs().min()) > 1e-4
+    turning = torch.cat([torch.zeros(3).double(), TWIST[3:]])
+    assert torch.equal(measure.iwe(TWIST), measure.iwe(turning))
