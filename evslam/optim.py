@@ -134,7 +134,7 @@ def _bounded(step: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _update(curvature: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """BFGS update, damped (Powell 1978) so that the curvature stays positive definite where the objective is not concave."""
+    """BFGS update, damped (Powell 1978): the curvature stays positive definite where the objective is not concave."""
     if not np.isfinite(change).all():
         return curvature
     bent = curvature @ step

@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from evslam.config import Config, dump_config
-from evslam.errors import ConfigError
+from evslam.errors import ConfigError, DataError
 from evslam.io.results import prepare_run_dir, write_metrics
 from evslam.outputs import RunWriter, load_checkpoint, write_compensation, write_map, write_plots
 from evslam.progress import progress_bar
@@ -44,7 +44,8 @@ def run(options: RunOptions, config: Config) -> dict[str, Any]:
         config: resolved configuration.
 
     Returns:
-        The metrics that metrics.json holds; `status` is complete, velocity_only, lost or interrupted.
+        The metrics that metrics.json holds; `status` is complete, velocity_only, lost or interrupted (bad_input in the
+        file when the recording broke off with an error).
 
     Raises:
         DataError, CalibrationError, ConfigError: the input or the output folder cannot be used.
@@ -66,10 +67,13 @@ def run(options: RunOptions, config: Config) -> dict[str, Any]:
             loop.restore(checkpoint)
         try:
             interrupted = loop.execute()
+        except DataError:  # in the middle of the recording: what was processed is worth keeping
+            _finish(loop, out, "bad_input")
+            raise
         finally:
             loop.writer.close()
             viewer.close()
-        return _finish(loop, out, interrupted)
+        return _finish(loop, out, "interrupted" if interrupted else None)
 
 
 class _Loop:
@@ -160,15 +164,16 @@ def _checkpoint(out: Path, config: Config) -> dict[str, Any]:
     return checkpoint
 
 
-def _finish(loop: _Loop, out: Path, interrupted: bool) -> dict[str, Any]:
-    """Map, pictures, plots and metrics.json of whatever was processed."""
+def _finish(loop: _Loop, out: Path, cut_short: str | None) -> dict[str, Any]:
+    """Map, pictures, plots and metrics.json of whatever was processed; `cut_short` is the status of a run that was."""
+    loop.writer.close()
     points = write_map(out, loop.slam.panorama)
     if loop.sharpest is not None:
         batch, result = loop.sharpest
         write_compensation(out, loop.slam.tracker.contrast(batch), result)
     write_plots(out)
     lost = loop.tally.posed_us < (loop.next_us - loop.session.start_us) / 2
-    status = "interrupted" if interrupted else "lost" if lost else STATUS[loop.mode]
+    status = cut_short or ("lost" if lost else STATUS[loop.mode])
     metrics = {"status": status, **run_metrics(loop.options, loop.session, loop.mode, loop.tally)}
     metrics |= {"map_points": points, "seed": loop.config.seed}
     write_metrics(metrics, out / "metrics.json")
@@ -188,7 +193,7 @@ def _stop_on_signal() -> Iterator[list[int]]:
         received.append(number)
         signal.signal(number, previous[number])
 
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in previous:
         signal.signal(number, note)
     try:

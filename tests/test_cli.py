@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import h5py
@@ -154,3 +155,14 @@ def test_info_and_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["convert", str(recording), str(tmp_path / "copy")]) == 0
     assert main(["info", str(tmp_path / "copy")]) == 0
     assert "none found" in capsys.readouterr().out
+
+
+def test_error_in_the_middle_keeps_what_was_processed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = _lines(np.linspace(0.0, 0.5, 600_000)) + "0.6 1 2 5\n" + _lines(np.linspace(0.7, 0.8, 1000))
+    recording = _recording(tmp_path / "recording", lines)
+    size = ["--set", "sensor.width=240", "--set", "sensor.height=180"]
+    arguments = [*size, "--mode", "rotation", "--set", "run.chunk_events=10000", "--out", str(tmp_path / "run")]
+    assert "line 600001" in _refused(capsys, "run", str(recording), *arguments)
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["status"] == "bad_input"
+    assert metrics["duration_s"] > 0.1

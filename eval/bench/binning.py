@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    steps = {"torch eager, linear raw": eager}
+    steps: dict[str, Step] = {"torch eager, linear raw": eager}
     for kernel in ("rect", "linear", "quadratic", "cubic"):
         for gradient in ("functional", "raw"):
             steps[f"{kernel} {gradient}"] = compiled(kernel, gradient)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from evslam.config import BatchConfig, TrackerConfig
+from evslam.errors import SolverError
 from evslam.geometry.camera import Camera
 from evslam.objective import BatchContrast, objective_by_name
 from evslam.ops.kernels import spline_kernel
@@ -73,11 +74,15 @@ class VelocityTracker:
             events has dropped (a camera at rest sees noise), LOST when many events do not move together.
         """
         duration = (batch.stop_us - batch.start_us) * 1e-6
-        if batch.num_events < self.limits.min_events or duration < self.limits.min_duration_s:
+        cut_off = duration < self.limits.min_duration_s and batch.num_events < self.limits.num_events / 2
+        if batch.num_events < self.limits.min_events or cut_off:
             return VelocityEstimate(prior, TrackingState.SPARSE, 1.0, 0)
         evaluations = 0
         for start in (prior, None) if warm else (None,):
-            twist, spent = self._search(batch, start)
+            try:
+                twist, spent = self._search(batch, start)
+            except SolverError:  # no event is left on the canvas at the start
+                continue
             evaluations += spent + 1
             if self._supported(batch, twist):
                 self.event_rate = max(batch.num_events / duration, 0.9 * self.event_rate)

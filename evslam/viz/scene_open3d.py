@@ -63,15 +63,15 @@ def open_window(open3d: ModuleType, scene: Scene, title: str) -> None:
         window.destroy_window()
 
 
-def new_window(open3d: ModuleType, title: str, size: tuple[int, int], visible: bool) -> Any:
-    """A legacy visualizer of (width, height) pixels.
+def new_window(open3d: ModuleType, title: str, size: tuple[int, int], visible: bool, left: int = 50) -> Any:
+    """A legacy visualizer of (width, height) pixels, `left` pixels from the screen's border.
 
     Raises:
         ConfigError: neither a window nor an offscreen context can be had.
     """
     window = open3d.visualization.Visualizer()
     with _runtime_folder():
-        created = window.create_window(title, width=size[0], height=size[1], visible=visible)
+        created = window.create_window(title, width=size[0], height=size[1], left=left, visible=visible)
     if not created:
         raise ConfigError("no OpenGL context for Open3D: install EGL with `apt-get install libegl1 libgl1-mesa-dri`")
     return window

@@ -62,8 +62,8 @@ class LiveViewer:
         self._open3d = import_open3d()
         height, width = image_size
         zoom = max(1, 640 // width)
-        self._scene = new_window(self._open3d, "evslam: trajectory", (800, 600), visible)
-        self._events = new_window(self._open3d, "evslam: events", (zoom * width, zoom * height), visible)
+        self._scene = new_window(self._open3d, "evslam: trajectory", (640, 480), visible)
+        self._events = new_window(self._open3d, "evslam: events", (zoom * width, zoom * height), visible, left=700)
         self._scene.get_render_option().line_width = 3.0
         self._times: list[int] = []
         self._poses: list[np.ndarray] = []

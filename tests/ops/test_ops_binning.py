@@ -181,7 +181,12 @@ def test_arguments_that_do_not_fit_are_errors(
         bin_events(coords, weights, (4, 4), offsets=offsets)
 
 
-def test_unknown_names_reach_the_caller() -> None:
-    for names in ({"kernel": "box"}, {"gradient": "exact"}, {"reconstruction": "spline"}):
-        with pytest.raises(ConfigError, match="does not exist; choose"):
-            bin_events(torch.zeros(5, 2), None, (4, 4), **names)
+@pytest.mark.parametrize(("kernel", "gradient"), [("box", "raw"), ("rect", "exact")])
+def test_unknown_names_reach_the_caller(kernel: str, gradient: str) -> None:
+    with pytest.raises(ConfigError, match="does not exist; choose one of"):
+        bin_events(torch.zeros(5, 2), None, (4, 4), kernel=kernel, gradient=gradient)
+
+
+def test_unknown_reconstruction_reaches_the_caller() -> None:
+    with pytest.raises(ConfigError, match="reconstruction kernel 'spline' does not exist; choose"):
+        bin_events(torch.zeros(5, 2), None, (4, 4), reconstruction="spline")

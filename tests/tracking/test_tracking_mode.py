@@ -31,14 +31,14 @@ def test_points_at_infinity_make_a_rotation(omega: list[float]) -> None:
     choice = choose_mode(recording(INFINITY, [0, 0, 0, *omega]), CAMERA, CONFIG)
     assert choice.mode == "rotation"
     assert "over the first 4 measured batches" in choice.reason
-    assert "not above the limit of 0.030 %" in choice.reason
+    assert "not above the limit of" in choice.reason
 
 
 @pytest.mark.parametrize("twist", [[1.0, -0.5, 0.3, 0, 0, 0], [1.0, -0.5, 0.3, 0.3, 0.5, 0]])
 def test_translation_in_front_of_varied_depth_makes_six_degrees_of_freedom(twist: list[float]) -> None:
     choice = choose_mode(recording(ROOM, twist), CAMERA, CONFIG)
     assert choice.mode == "6dof"
-    assert ", above the limit of 0.030 %" in choice.reason
+    assert ", above the limit of" in choice.reason
 
 
 def test_no_more_batches_are_read_than_asked_for() -> None:

@@ -13,13 +13,15 @@ from torch import Tensor
 
 from evslam.config import load_config
 from evslam.errors import ConfigError
+from evslam.objective import variance
 from evslam.types import EventBatch, TrackingState
-from evslam.warp import warp_events
+from evslam.warp import Canvas, warp_events
 
 REST = np.zeros(6)
 FAR = (1e6, 1e6)
 PLANE = (1.0, 1.0)
 PATIENT = load_config(overrides=["tracker.prior_speed=100", "tracker.prior_px=10"])
+LIMITED = load_config(overrides=["batch.min_events=1000", "batch.min_duration_s=0.03", "batch.num_events=40000"])
 STRICT = load_config(overrides=["tracker.min_displacement_px=0"])
 
 
@@ -91,13 +93,12 @@ def test_a_rotation_is_not_taken_for_a_translation() -> None:
     assert np.linalg.norm(estimate.twist[3:] - 1) < 0.05
 
 
-def test_without_prior_terms_the_objective_is_the_contrast_on_the_canvas() -> None:
-    events = batch(scene(FAR), rotation(1.0, 0.0, 0.0), 0.04, 2_000)
-    measure = tracker("rotation").contrast(events, 0.5)
-    assert measure.canvas.shape == (114, 144)
-    assert (measure.kernel, measure.gradient, measure.inverse_depth) == ("quadratic", "functional", 0.0)
-    assert tracker("6dof").contrast(events).inverse_depth == 1.0
-    assert tracker("6dof").contrast(events).canvas.shape == (228, 288)
+def test_the_objective_is_the_configured_contrast_on_the_canvas() -> None:
+    events = noise(10, 0.04)
+    each = tracker("6dof", load_config(overrides=["tracker.margin=0.05", "tracker.kernel=cubic"])).contrast(events, 0.5)
+    assert each.canvas == Canvas.from_camera(CAMERA, 0.05, 0.5)
+    assert (each.kernel, each.gradient, each.measure) == ("cubic", "functional", variance)
+    assert (each.inverse_depth, tracker("rotation").contrast(events).inverse_depth) == (1.0, 0.0)
 
 
 def test_gain_is_contrast_over_that_of_the_uncompensated_batch() -> None:
@@ -109,18 +110,22 @@ def test_gain_is_contrast_over_that_of_the_uncompensated_batch() -> None:
     assert estimate.gain == pytest.approx(float(ratio), rel=1e-5)
 
 
-@pytest.mark.parametrize(("num_events", "duration_s"), [(999, 0.04), (0, 0.04), (5_000, 0.0029)])
+@pytest.mark.parametrize(("num_events", "duration_s"), [(999, 0.04), (0, 0.04), (19_999, 0.0299)])
 def test_few_events_or_a_short_batch_are_bridged(num_events: int, duration_s: float) -> None:
     prior = np.array([0, 0, 0, 1.0, 2.0, 3.0])
     for warm in (False, True):
-        estimate = tracker("rotation").estimate(noise(num_events, duration_s), prior, warm)
+        estimate = tracker("rotation", LIMITED).estimate(noise(num_events, duration_s), prior, warm)
         assert estimate.state is TrackingState.SPARSE
         assert estimate.twist.tolist() == prior.tolist()
         assert (estimate.gain, estimate.evaluations) == (1.0, 0)
 
 
-def test_the_limits_of_a_sparse_batch_are_inclusive() -> None:
-    assert tracker("rotation").estimate(noise(1000, 0.003), REST, warm=False).state is not TrackingState.SPARSE
+@pytest.mark.parametrize(("num_events", "duration_s"), [(1000, 0.03), (20_000, 0.0029)])
+def test_enough_events_are_measured(num_events: int, duration_s: float) -> None:
+    """The limits are inclusive, and half of a full batch is never too short."""
+    estimate = tracker("rotation", LIMITED).estimate(noise(num_events, duration_s), REST, warm=False)
+    assert estimate.state is not TrackingState.SPARSE
+    assert estimate.evaluations > 0
 
 
 def test_events_that_do_not_move_together_are_lost() -> None:
