@@ -138,12 +138,22 @@ class Config:
             ("tracker.rest_decay_s", self.tracker.rest_decay_s),
             ("tracker.prior_px", self.tracker.prior_px),
             ("tracker.prior_speed", self.tracker.prior_speed),
+            ("sensor.width", 1 if self.sensor.width is None else self.sensor.width),
+            ("sensor.height", 1 if self.sensor.height is None else self.sensor.height),
+            ("batch.min_events", self.batch.min_events),
+            ("auto.num_batches", self.auto.num_batches),
             ("map.panorama_width", self.map.panorama_width),
+            ("map.max_points", self.map.max_points),
+            ("run.checkpoint_s", self.run.checkpoint_s),
             ("run.threads", self.run.threads),
             ("run.chunk_events", self.run.chunk_events),
         ):
             if not 0 < value < math.inf:
                 raise ConfigError(f"{name} is {value}; give a finite number above zero")
+        if not 0 <= self.tracker.margin <= 1:
+            raise ConfigError(f"tracker.margin is {self.tracker.margin}; give a share of the sensor's width in [0, 1]")
+        if self.map.panorama_width < 16 or self.map.panorama_width % 2:
+            raise ConfigError(f"map.panorama_width is {self.map.panorama_width}; give an even number of at least 16")
         for name, scales in (("start_scales", self.tracker.start_scales), ("warm_scales", self.tracker.warm_scales)):
             if not scales or not all(0 < scale <= 1 for scale in scales):
                 raise ConfigError(f"tracker.{name} is {list(scales)}; give at least one scale, each in (0, 1]")

@@ -46,15 +46,17 @@ class ConstantVelocity:
         Returns:
             (7,) float64 T_world_cam at the batch's t_ref.
         """
+        before, whole = (batch.t_ref_us - batch.start_us) * 1e-6, (batch.stop_us - batch.start_us) * 1e-6
         if state is TrackingState.TRACKING:
-            self.twist = twist
+            start = self.twist = twist
         else:
-            self.twist = self.twist * np.exp(-(batch.stop_us - batch.start_us) * 1e-6 / self.rest_decay_s)
+            start, tau = self.twist, self.rest_decay_s
+            self.twist = start * np.exp(-whole / tau)
+            before, whole = (-tau * np.expm1(-duration / tau) for duration in (before, whole))
         if state is TrackingState.TRACKING or self.state is not TrackingState.STARTING:
             self.state = state
-        before, after = (batch.t_ref_us - batch.start_us) * 1e-6, (batch.stop_us - batch.t_ref_us) * 1e-6
-        T_world_ref = self.T_world_cam * SE3.exp(torch.from_numpy(self.twist * before))
-        self.T_world_cam = T_world_ref * SE3.exp(torch.from_numpy(self.twist * after))
+        T_world_ref = self.T_world_cam * SE3.exp(torch.from_numpy(start * before))
+        self.T_world_cam = T_world_ref * SE3.exp(torch.from_numpy(start * (whole - before)))
         return T_world_ref.vec()
 
     def state_dict(self) -> dict[str, Any]:

@@ -83,10 +83,11 @@ class VelocityTracker:
                 twist, spent = self._search(batch, start)
             except SolverError:  # no event is left on the canvas at the start
                 continue
-            evaluations += spent + 1
-            if self._supported(batch, twist):
+            gain = self._gain(batch, twist)
+            evaluations += spent
+            if self._supported(batch, twist, gain):
                 self.event_rate = max(batch.num_events / duration, 0.9 * self.event_rate)
-                return VelocityEstimate(twist, TrackingState.TRACKING, self._gain(batch, twist), evaluations + 1)
+                return VelocityEstimate(twist, TrackingState.TRACKING, gain, evaluations)
         quiet = batch.num_events / duration < self.config.quiet_share * self.event_rate
         return VelocityEstimate(prior, TrackingState.SPARSE if quiet else TrackingState.LOST, 1.0, evaluations)
 
@@ -140,16 +141,18 @@ class VelocityTracker:
         jacobian = jacobian * jacobian.new_tensor([contrast.canvas.fx, contrast.canvas.fy])[:, None]
         return Metric.from_gram(torch.einsum("nip,niq->pq", jacobian, jacobian) / batch.num_events)
 
-    def _supported(self, batch: EventBatch, twist: np.ndarray) -> bool:
-        """Whether the events move together: with their time stamps shuffled, the same motion must blur them.
+    def _supported(self, batch: EventBatch, twist: np.ndarray, gain: float) -> bool:
+        """Whether the events move together: sharper than at rest, and than the same motion with shuffled time stamps.
 
-        Unlike a comparison with the uncompensated image this does not mistake hot pixels, the lens, or the grid of
-        pixels for structure. Motions too small to tell are taken as they are.
+        Unlike the uncompensated image, the shuffled one has the same hot pixels, lens and pixel grid, so that these
+        are not mistaken for structure. Motions too small to tell are taken as they are.
         """
         contrast = self.contrast(batch)
         displacement = float(np.linalg.norm(self._metric(contrast).scale(twist[self.free])))
         if displacement < self.config.min_displacement_px:
             return True
+        if gain < 1:
+            return False
         order = torch.randperm(batch.num_events, generator=torch.Generator().manual_seed(0)).to(batch.t.device)
         shuffled = self.contrast(replace(batch, t=batch.t[order]))
         with torch.no_grad():
