@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from evslam.session import RunOptions, Session
@@ -78,6 +80,14 @@ def run_metrics(options: RunOptions, session: Session, mode: str, tally: Tally) 
 
 
 def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far, in MiB."""
+    """Largest resident memory of this process so far, in MiB.
+
+    Linux tells it per program; `getrusage` there would count the parent's memory at the fork too.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        peak_kb = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        if peak_kb:
+            return int(peak_kb[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

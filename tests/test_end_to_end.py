@@ -12,15 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from evslam.cli import main
 from evslam.config import load_config
 from evslam.errors import ConfigError
 from evslam.eval.evaluate import evaluate_run
+from evslam.io.recording import open_recording, write_recording
 from evslam.io.results import read_ply
 from evslam.io.trajectory import load_trajectory
 from evslam.runner import run
 from evslam.session import RunOptions
+from evslam.types import Events
 
 
 def _run(recording: Path, out: Path, *extra: str) -> int:
@@ -113,6 +116,27 @@ def test_6dof_says_that_it_is_velocity_only(tiny_recording: Path, tmp_path: Path
     assert metrics["status"] == "velocity_only"
     assert metrics["map_points"] == 0
     assert not (tmp_path / "run" / "map.ply").exists()
+
+
+def test_rest_keeps_the_pose(tiny_recording: Path, tmp_path: Path) -> None:
+    """A camera that stops sees noise only: the pose stays, nothing is lost, and tracking goes on afterwards."""
+    recording, rng = open_recording(tiny_recording), np.random.default_rng(0)
+    moving = Events.concatenate(list(recording.reader.read()))
+    t = np.sort(rng.integers(800_000, 1_800_000, 9000))
+    x, y = rng.integers(0, 240, 9000).astype(np.uint16), rng.integers(0, 180, 9000).astype(np.uint16)
+    later = Events(moving.t + 1_800_000, moving.x, moving.y, moving.p)
+    write_recording(
+        tmp_path / "pause", iter([moving, Events(t, x, y, rng.random(9000) < 0.5), later]), camera=recording.camera
+    )
+    options = RunOptions(tmp_path / "pause", tmp_path / "run", progress=False)
+    metrics = run(options, load_config(overrides=["mode=rotation"]))
+    assert metrics["losses"] == 0
+    assert metrics["states"]["sparse"] >= 14
+    trajectory = load_trajectory(tmp_path / "run" / "trajectory.txt")
+    turns = Rotation.from_quat(trajectory.quaternion)
+    before, resting, after = np.searchsorted(trajectory.t_us, [1_100_000, 1_700_000, 2_000_000])
+    assert np.degrees((turns[int(before)].inv() * turns[int(resting)]).magnitude()) < 0.1
+    assert np.degrees((turns[int(resting)].inv() * turns[int(after)]).magnitude()) > 1
 
 
 def test_eval_and_view(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
