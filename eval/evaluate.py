@@ -156,7 +156,8 @@ def _load_estimate(path: Path) -> Trajectory:
     if len(estimate) < MIN_POSES:
         raise DataError(
             f"{path} holds {len(estimate)} poses, at least {MIN_POSES} are needed: "
-            "see run.log for why tracking did not start, or run a longer part of the recording"
+            "see run.log for why tracking did not start, run a longer part of the recording, or shorter batches "
+            "(--set batch.max_duration_s=0.02)"
         )
     return estimate
 

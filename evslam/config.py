@@ -38,14 +38,14 @@ class SensorConfig:
 class BatchConfig:
     """Limits of an event batch: at most `num_events` events and at most `max_duration_s` seconds.
 
-    A batch with fewer than `min_events` events, or one cut off (by the end of the recording)
-    to less than `min_duration_s` and half of `num_events`, is bridged by the motion model.
+    A batch with fewer than `min_events` events, or one that the end of the recording cuts
+    off to less than `min_share` of both limits, is bridged by the motion model.
     """
 
     num_events: int
     max_duration_s: float
     min_events: int
-    min_duration_s: float
+    min_share: float
 
 
 @dataclass(frozen=True)

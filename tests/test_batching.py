@@ -15,7 +15,7 @@ from evslam.config import BatchConfig
 from evslam.geometry.camera import Camera
 from evslam.types import Events, SensorSize
 
-LIMITS = BatchConfig(num_events=4, max_duration_s=100e-6, min_events=1, min_duration_s=0.0)
+LIMITS = BatchConfig(num_events=4, max_duration_s=100e-6, min_events=1, min_share=0.0)
 gaps = st.lists(st.sampled_from([0, 0, 0, 1, 7, 30, 99, 100, 101, 250]), max_size=40)
 sizes = st.lists(st.integers(0, 9), max_size=60)
 

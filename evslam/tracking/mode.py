@@ -13,6 +13,8 @@ from evslam.tracking.motion import ConstantVelocity
 from evslam.tracking.velocity import VelocityTracker
 from evslam.types import EventBatch, TrackingState
 
+MIN_BATCHES = 3
+
 
 @dataclass(frozen=True)
 class ModeChoice:
@@ -53,8 +55,8 @@ def _gain(tracker: VelocityTracker, motion: ConstantVelocity, batch: EventBatch)
 
 
 def _decide(ratios: list[float], config: AutoConfig) -> ModeChoice:
-    if not ratios:
-        return ModeChoice("rotation", "no batch at the beginning could be measured")
+    if len(ratios) < MIN_BATCHES:
+        return ModeChoice("rotation", f"{len(ratios)} measured batches are too few to tell ({MIN_BATCHES} needed)")
     median = float(np.median(ratios))
     mode = "6dof" if median > config.min_gain else "rotation"
     comparison = "above" if mode == "6dof" else "not above"

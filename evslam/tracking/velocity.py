@@ -38,7 +38,7 @@ class VelocityTracker:
     Args:
         camera: calibrated camera.
         config: tracker configuration.
-        limits: batches below its min_events or min_duration_s are not measured.
+        limits: batches below its min_events or min_share are not measured.
         mode: rotation estimates omega (SO(3)); 6dof estimates (v, omega) (SE(3)) in front of a plane at unit depth,
             so that v is in scene depths per second.
     """
@@ -74,8 +74,9 @@ class VelocityTracker:
             events has dropped (a camera at rest sees noise), LOST when many events do not move together.
         """
         duration = (batch.stop_us - batch.start_us) * 1e-6
-        cut_off = duration < self.limits.min_duration_s and batch.num_events < self.limits.num_events / 2
-        if batch.num_events < self.limits.min_events or cut_off:
+        limits = self.limits
+        cut_off = max(batch.num_events / limits.num_events, duration / limits.max_duration_s) < limits.min_share
+        if batch.num_events < limits.min_events or cut_off:
             return VelocityEstimate(prior, TrackingState.SPARSE, 1.0, 0)
         evaluations = 0
         for start in (prior, None) if warm else (None,):

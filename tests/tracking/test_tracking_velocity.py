@@ -21,7 +21,7 @@ REST = np.zeros(6)
 FAR = (1e6, 1e6)
 PLANE = (1.0, 1.0)
 PATIENT = load_config(overrides=["tracker.prior_speed=100", "tracker.prior_px=10"])
-LIMITED = load_config(overrides=["batch.min_events=1000", "batch.min_duration_s=0.03", "batch.num_events=40000"])
+LIMITED = load_config(overrides=["batch.min_events=1000", "batch.min_share=0.5", "batch.num_events=40000"])
 STRICT = load_config(overrides=["tracker.min_displacement_px=0"])
 
 
