@@ -8,12 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
-from spline_oracle import KERNELS, spline
+from spline_oracle import KERNELS, midpoint_convolution, spline
 
 from evslam.errors import ConfigError
 from evslam.ops.cpu import tap_polynomials
-from evslam.ops.kernels import GRADIENTS, SplineKernel, spline_kernel
-from evslam.ops.reference import bspline, convolve_numerically
+from evslam.ops.kernels import GRADIENTS, BinKernel, bin_kernel, profile
+from evslam.ops.reference import bspline
 
 # multiples of 1 / 1024: knots are hit exactly, never missed by a rounding error
 positions = st.integers(-3584, 3584).map(lambda n: n / 1024)
@@ -39,7 +39,7 @@ def test_kappa_is_the_numerical_convolution_of_reconstruction_and_kernel(degree:
     # on multiples of the cell size the jumps of the integrand fall on cell edges: midpoint error h^2 / 24 |f''|
     x = torch.arange(-3000, 3001, 125, dtype=torch.float64) / 1000
     kappa = bspline(x, degree + 2)
-    assert float((kappa - convolve_numerically(degree, x, samples=4000)).abs().max()) < 1e-7
+    assert float((kappa - midpoint_convolution(degree, x, samples=4000)).abs().max()) < 1e-7
 
 
 @pytest.mark.parametrize("degree", KERNELS.values(), ids=KERNELS)
@@ -80,13 +80,28 @@ def test_derivative_is_the_limit_of_differences(x: float, degree: int) -> None:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("gradient", GRADIENTS)
-def test_ladder_of_degrees(kernel: str, gradient: str) -> None:
-    value = spline_kernel(kernel, gradient, "linear", 2)
+def test_the_gradient_kernel_stands_in_as_soon_as_one_axis_is_differentiated(kernel: str, gradient: str) -> None:
+    value = bin_kernel(kernel, gradient, "cubic", 2)
     slope = value.derivative(1)
-    rise = {"functional": 2, "raw": 0}[gradient]
-    assert (value.degree, value.order) == (KERNELS[kernel], (0, 0))
-    assert (slope.degree, slope.order) == (KERNELS[kernel] + rise, (0, 1))
-    assert slope.derivative(0) == SplineKernel(KERNELS[kernel], KERNELS[kernel] + rise, (1, 1))
+    stand_in = {
+        "functional": f"cubic*{kernel}",
+        "raw": kernel,
+        "straight_through": "linear",
+        "sigmoid": "sigmoid",
+    }[gradient]
+    assert (value.profile, value.order) == (kernel, (0, 0))
+    assert (slope.profile, slope.order) == (stand_in, (0, 1))
+    assert slope.derivative(0) == BinKernel(kernel, stand_in, (1, 1))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_ladder_of_degrees(kernel: str) -> None:
+    """With linear reconstruction the gradient kernel is the B-spline two degrees up."""
+    x = np.linspace(-3.1, 3.1, 63)
+    for gradient, rise in {"functional": 2, "raw": 0}.items():
+        pieces = profile(bin_kernel(kernel, gradient, "linear", 1).derivative(0).profile)
+        assert pieces.taps == KERNELS[kernel] + rise + 1
+        assert pieces(x) == pytest.approx(np.array([spline(each, KERNELS[kernel] + rise) for each in x]), abs=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +115,4 @@ def test_ladder_of_degrees(kernel: str, gradient: str) -> None:
 )
 def test_unknown_names_are_errors(arguments: tuple[str, str, str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        spline_kernel(*arguments)
+        bin_kernel(*arguments)
