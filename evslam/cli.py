@@ -1,4 +1,4 @@
-"""Command line: `evslam demo | run | eval | view | info | convert | simulate`.
+"""Command line: `evslam demo | run | egomotion | eval | view | info | convert | simulate`.
 
 Exit status: 0 done; 2 wrong use or bad input (one line on stderr, no traceback); 3 finished, but tracking was lost for
 more than half of the recording; 130 interrupted, results written.
@@ -84,6 +84,28 @@ def _summary(metrics: dict[str, Any], out: Path) -> str:
     )
 
 
+def _egomotion(arguments: argparse.Namespace) -> int:
+    import json
+
+    from evslam.config import load_config
+    from evslam.egomotion import run
+    from evslam.eval.egomotion import write_summary
+    from evslam.packet_problem import Method
+    from evslam.session import RunOptions, open_session
+
+    chosen = {"kernel": arguments.kernel, "gradient": arguments.gradient}
+    overrides = [*arguments.set, *(f"tracker.{key}={name}" for key, name in chosen.items() if name is not None)]
+    config = load_config(arguments.config, overrides)
+    out = arguments.out or Path("runs") / f"{arguments.recording.resolve().stem}_egomotion"
+    stretch = {"start_s": arguments.start, "duration_s": arguments.duration, "overwrite": arguments.overwrite}
+    options = RunOptions(arguments.recording, out, arguments.calib, **stretch)
+    session = open_session(options, config)
+    motions = run(session, options, config, Method.from_config(config, arguments.motion, arguments.optimiser))
+    figures = write_summary(session.recording, motions, arguments.motion, out)
+    print(json.dumps(figures, indent=2), f"written to {out}", sep="\n")
+    return 0
+
+
 def _eval(arguments: argparse.Namespace) -> int:
     from evslam.eval.evaluate import evaluate
     from evslam.eval.report import write_evaluation
@@ -149,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_run(commands)
+    _add_egomotion(commands)
     _add_results(commands)
     _add_recordings(commands)
     return parser
@@ -179,6 +202,23 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
     run.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     run.set_defaults(command=_run)
+
+
+def _add_egomotion(commands: Any) -> None:
+    egomotion = commands.add_parser("egomotion", help="velocity of every packet of events, without a map")
+    egomotion.add_argument("recording", type=Path, help="folder or file; the format is recognised by content")
+    egomotion.add_argument("--motion", required=True, choices=("rotation", "translation", "6dof"))
+    egomotion.add_argument("--kernel", help="bin kernel (default: that of the tracker)")
+    egomotion.add_argument("--gradient", help="gradient estimator (default: that of the tracker)")
+    egomotion.add_argument("--optimiser", default="bfgs", help="maximiser (default: bfgs)")
+    egomotion.add_argument("--config", type=Path, help="YAML file with keys to change")
+    egomotion.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key")
+    egomotion.add_argument("--calib", type=Path, help="calibration file instead of the recording's own")
+    egomotion.add_argument("--start", type=float, default=0.0, metavar="S", help="seconds to skip at the beginning")
+    egomotion.add_argument("--duration", type=float, metavar="S", help="seconds to process")
+    egomotion.add_argument("--out", type=Path, help="folder to write (default: runs/NAME_egomotion)")
+    egomotion.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
+    egomotion.set_defaults(command=_egomotion)
 
 
 def _add_results(commands: Any) -> None:

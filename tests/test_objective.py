@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage, stats
 from torch import Tensor
 from torch.autograd import gradcheck
 
 from evslam.errors import ConfigError
-from evslam.objective import OBJECTIVES, BatchContrast, gradient_magnitude, mean_square, objective_by_name, variance
+from evslam.objective import (
+    OBJECTIVES,
+    BatchContrast,
+    Blurred,
+    MotionProblem,
+    Prior,
+    gradient_magnitude,
+    log_likelihood,
+    mean_square,
+    objective_by_name,
+    variance,
+)
 from evslam.ops import bin_events
+from evslam.ops.fused import FusedContrast
+from evslam.problem import TorchProblem
 from evslam.types import EventBatch
 from evslam.warp import Canvas, warp_events
 
@@ -54,8 +69,33 @@ def test_gradient_magnitude_of_a_ramp_and_by_hand() -> None:
     assert float(gradient_magnitude(IMAGE)) == pytest.approx(4.5**2 + 1.5**2)
 
 
+def test_log_likelihood_is_the_negative_binomial() -> None:
+    """r = 0.1 and q = 1 / 2.59; scipy counts failures, its p is 1 - q."""
+    counts = torch.tensor([[0.0, 1, 2], [5, 9, 0]], dtype=torch.float64)
+    expected = stats.nbinom.logpmf(counts.numpy(), 0.1, 1 - 1 / 2.59).mean()
+    assert float(log_likelihood(counts)) == pytest.approx(expected)
+    assert gradcheck(log_likelihood, ((counts + 0.2).requires_grad_(),))
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 3.0])
+def test_blur_is_a_gaussian_convolution(sigma: float) -> None:
+    image = torch.zeros(25, 31, dtype=torch.float64)
+    image[12, 15], image[3, 2] = 1.0, 2.0
+    seen: list[Tensor] = []
+
+    def look(blurred: Tensor) -> Tensor:
+        seen.append(blurred)
+        return blurred.sum()
+
+    Blurred(look, sigma)(image)
+    expected = ndimage.gaussian_filter(image.numpy(), sigma, mode="constant", truncate=4.0)
+    assert np.abs(seen[0].numpy() - expected).max() < 1e-4  # scipy rounds the reach of the taps
+
+
 def test_objectives_by_name() -> None:
-    assert [objective_by_name(name) for name in OBJECTIVES] == [variance, mean_square, gradient_magnitude]
+    measures = [variance, mean_square, gradient_magnitude, log_likelihood]
+    assert [objective_by_name(name) for name in OBJECTIVES] == measures
+    assert objective_by_name("variance", 1.5) == Blurred(variance, 1.5)
     with pytest.raises(ConfigError, match="objective 'sharpness' does not exist; choose one of variance, mean_square"):
         objective_by_name("sharpness")
 
@@ -106,3 +146,43 @@ def test_points_at_infinity_do_not_feel_the_translation() -> None:
     assert float(slope[3:].abs().min()) > 1e-4
     turning = torch.cat([torch.zeros(3).double(), TWIST[3:]])
     assert torch.equal(measure.iwe(TWIST), measure.iwe(turning))
+
+
+@pytest.mark.parametrize("depth", [0.0, 0.5])
+@pytest.mark.parametrize("measure", [variance, Blurred(gradient_magnitude, 0.8)])
+def test_fused_problem_equals_autograd(measure: Callable[[Tensor], Tensor], depth: float) -> None:
+    plain = contrast(measure=measure, inverse_depth=depth)
+    fused, autograd = plain.problem(), TorchProblem(plain, plain.batch.t)
+    assert isinstance(fused, FusedContrast)
+    for twist in (0.7 * TWIST.numpy(), np.zeros(6), -TWIST.numpy()):
+        for found, expected in zip(fused.hessian(twist), autograd.hessian(twist), strict=True):
+            assert found == pytest.approx(expected, rel=1e-9, abs=1e-9 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("changes", [{"measure": lambda iwe: iwe.max()}, {"kernel": "rect", "gradient": "raw"}])
+def test_what_the_kernels_cannot_do_goes_to_autograd(changes: dict[str, object]) -> None:
+    plain = contrast(**changes)
+    assert isinstance(plain.problem(), TorchProblem)
+    assert plain.problem().value(TWIST.numpy()) == float(plain(TWIST))
+
+
+def test_displacement_gram_by_the_kernel_and_in_torch() -> None:
+    plain, other = contrast(inverse_depth=0.7), contrast(inverse_depth=0.7, measure=lambda iwe: iwe.max())
+    assert plain.displacement_gram() == pytest.approx(other.displacement_gram(), rel=1e-12, abs=1e-12)
+
+
+def test_motion_problem_scales_frees_and_penalises() -> None:
+    plain = contrast().problem()
+    precision, mean = np.diag([2.0, 1.0, 0.5]) + 0.1, np.array([0.3, 0.0, -0.2])
+    problem = MotionProblem(plain, 0.7 * TWIST.numpy(), slice(3, 6), 2.5, (Prior(precision, mean),))
+    x = np.array([0.5, -0.4, 0.3])
+    value, slope, bend = plain.hessian(np.concatenate([0.7 * TWIST.numpy()[:3], x]))
+    expected = (
+        value / 2.5 - (x - mean) @ precision @ (x - mean),
+        slope[3:] / 2.5 - 2 * precision @ (x - mean),
+        bend[3:, 3:] / 2.5 - 2 * precision,
+    )
+    for found, true in zip(problem.hessian(x), expected, strict=True):
+        assert found == pytest.approx(true)
+    assert problem.value(x) == problem.gradient(x)[0] == problem.hessian(x)[0]
+    assert problem.gradient(x)[1] == pytest.approx(expected[1])

@@ -9,8 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from evslam.errors import SolverError
-from evslam.optim import Limits, Metric, maximise
+from evslam.errors import ConfigError, SolverError
+from evslam.objective import BatchContrast, MotionProblem, variance
+from evslam.ops.fused import Chain, FusedContrast
+from evslam.optim import OPTIMISERS, Limits, Metric, _trust_region_step, maximise
+from evslam.problem import Problem, TorchProblem
+from evslam.types import EventBatch
+from evslam.warp import Canvas, warp_events
 
 LIKE = torch.zeros((), dtype=torch.float64)
 FINE = Limits(step_tolerance=1e-7, max_evaluations=200)
@@ -166,3 +171,162 @@ def test_a_hole_in_the_objective_is_stepped_around() -> None:
     optimum = maximise(objective, np.array([0.0, 1, 1]), unit(), Limits(1e-3, 60), LIKE)
     assert 0.5 < optimum.parameters[0] < 0.9
     assert np.isfinite(optimum.value)
+
+
+each_method = pytest.mark.parametrize("method", OPTIMISERS)
+
+
+@each_method
+def test_every_method_finds_the_maximum_of_a_quadratic(method: str) -> None:
+    hill = Hill([2.0, -1.0, 0.5], [1.0, 3.0, 0.2])
+    optimum = OPTIMISERS[method](hill, np.array([2.5, -1.8, 1.5]), metric(), FINE, LIKE)
+    assert optimum.parameters == pytest.approx([2, -1, 0.5], abs=1e-4)
+    assert optimum.value == pytest.approx(1, abs=1e-7)
+    assert optimum.evaluations == len(optimum.record.values) == len(optimum.record.seconds)
+    assert optimum.hessians == len(optimum.record.hessian_seconds)
+    assert max(optimum.record.values) == optimum.value
+    assert optimum.record.seconds == sorted(optimum.record.seconds)
+
+
+@each_method
+def test_every_method_climbs_out_of_a_flank(method: str) -> None:
+    """A Gaussian bump seen from three standard deviations, where its curvature has the wrong sign."""
+    optimum = maximise(bump, np.array([2.0, -2.0, 1.0]), unit(), FINE, LIKE, method=method)
+    assert np.abs(optimum.parameters).max() < 1e-3
+
+
+@each_method
+def test_every_method_is_bounded_and_returns_the_best_point_seen(method: str) -> None:
+    for most in (1, 3, 6):
+        hill = Hill([50.0, -40.0, 30.0], [1.0, 100.0, 0.01])
+        optimum = maximise(hill, np.zeros(3), unit(), Limits(1e-9, most), LIKE, method=method)
+        assert optimum.evaluations == most
+        assert optimum.value == max(optimum.record.values)
+        assert optimum.value == pytest.approx(float(hill(torch.from_numpy(optimum.parameters))))
+
+
+@each_method
+def test_every_method_refuses_what_is_not_finite(method: str) -> None:
+    with pytest.raises(SolverError, match="the objective is nan with gradient"):
+        maximise(lambda x: (x * torch.nan).square().sum(), np.zeros(3), unit(), FINE, LIKE, method=method)
+
+
+def test_unknown_methods_are_refused() -> None:
+    with pytest.raises(
+        ConfigError, match="optimiser 'adam' does not exist; choose one of bfgs, newton, lbfgsb, trust-ncg"
+    ):
+        maximise(bump, np.zeros(3), unit(), FINE, LIKE, method="adam")
+
+
+def bump(x: Tensor) -> Tensor:
+    return torch.exp(-0.5 * x.square().sum())
+
+
+def test_newton_needs_one_step_for_a_quadratic() -> None:
+    optimum = maximise(Hill([2.0, -1.0, 0.5], [1.0, 3.0, 0.2]), np.zeros(3), unit(), FINE, LIKE, method="newton")
+    assert (optimum.evaluations, optimum.hessians) == (2, 2)
+    assert np.diag(optimum.curvature) == pytest.approx([2, 6, 0.4])
+
+
+def test_newton_leaves_a_saddle_on_which_the_gradient_shows_no_way() -> None:
+    """The hard case of the trust region: at the origin, uphill is only along the third axis, where the slope is 0."""
+
+    def saddle(x: Tensor) -> Tensor:
+        return 0.1 * x[0] - x[0] ** 2 - x[1] ** 2 + x[2] ** 2 - x[2] ** 4
+
+    optimum = maximise(saddle, np.zeros(3), unit(), FINE, LIKE, method="newton")
+    assert np.abs(optimum.parameters) == pytest.approx([0.05, 0, 0.5**0.5], abs=1e-5)
+
+
+@given(st.integers(0, 10_000), st.floats(0.01, 10))
+def test_trust_region_step_is_the_best_of_many(seed: int, radius: float) -> None:
+    """No point of the ball is better, and a step inside it ends where the slope vanishes."""
+    rng = np.random.default_rng(seed)
+    bend, slope = rng.normal(size=(4, 4)), rng.normal(size=4) * rng.choice([0.0, 1e-3, 1.0], 4)
+    bend = bend + bend.T
+    step, length = _trust_region_step(slope, bend, radius)
+    assert length == pytest.approx(float(np.linalg.norm(step)))
+    assert length <= radius * (1 + 1e-6)
+    others = rng.normal(size=(500, 4))
+    others *= radius * rng.uniform(size=(500, 1)) ** 0.25 / np.linalg.norm(others, axis=1, keepdims=True)
+    gains = others @ slope + 0.5 * np.einsum("ni,ij,nj->n", others, bend, others)
+    best = float(step @ slope + 0.5 * step @ bend @ step)
+    assert best >= gains.max() - 1e-6 * (1 + abs(best))
+
+
+def test_derivatives_of_a_torch_problem() -> None:
+    problem = TorchProblem(lambda x: x[0] ** 2 * x[1] + x[1] ** 3, LIKE)
+    value, slope, bend = problem.hessian(np.array([2.0, 3.0]))
+    assert (value, slope.tolist(), bend.tolist()) == (39, [12, 31], [[6, 4], [4, 18]])
+    assert problem.value(np.array([2.0, 3.0])) == problem.gradient(np.array([2.0, 3.0]))[0] == 39
+    assert isinstance(problem, Problem)
+
+
+def turning_points(num: int = 8000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Events of 300 points under a rotation of 0.4 rad/s over 50 ms seen with 200 px, on whole pixels; the rotation."""
+    rng, omega = np.random.default_rng(0), np.array([0.25, -0.2, 0.3])
+    points = rng.uniform(-0.5, 0.5, (300, 2)) * [1, 0.75]
+    t = rng.uniform(-0.025, 0.025, num)
+    back = torch.from_numpy(np.concatenate([np.zeros(3), -omega]))
+    seen = warp_events(torch.from_numpy(points[np.arange(num) % 300]), torch.from_numpy(t), back, 0.0).numpy()
+    return (np.round(200 * seen) / 200).astype(np.float32), t.astype(np.float32), omega
+
+
+def climb(start: np.ndarray, ladder: tuple[float, ...], method: str) -> tuple[np.ndarray, int, int]:
+    """Blur by blur on quadratic B-splines; omega, evaluations and Hessians."""
+    bearing, t, _ = turning_points()
+    evaluations = hessians = 0
+    for sigma in ladder:
+        chain = Chain((200.0, 200.0), (119.5, 89.5), (180, 240), 2, 4, "variance", sigma)
+        contrast = FusedContrast(bearing, t, np.zeros(1), chain)
+        scaling = Metric.from_gram(torch.from_numpy(contrast.gram()[3:, 3:]))
+        limits = Limits(0.5 if sigma else 0.01, 40)
+        problem = MotionProblem(contrast, np.zeros(6), slice(3, 6), contrast.value(np.zeros(6)))
+        optimum = maximise(problem, start, scaling, limits, method=method)
+        start, evaluations, hessians = (
+            optimum.parameters,
+            evaluations + optimum.evaluations,
+            hessians + optimum.hessians,
+        )
+    return start, evaluations, hessians
+
+
+def test_newton_on_quadratic_bins_from_eight_bins_away() -> None:
+    """Always there, with at most ten evaluations and ten Hessians on average; coarse to fine is counted."""
+    bearing, t, omega = turning_points()
+    chain = Chain((200.0, 200.0), (119.5, 89.5), (180, 240), 2, 4, "variance")
+    scaling = Metric.from_gram(torch.from_numpy(FusedContrast(bearing, t, np.zeros(1), chain).gram()[3:, 3:]))
+    rng, spent = np.random.default_rng(1), []
+    for _ in range(12):
+        away = rng.normal(size=3)
+        found, *counts = climb(omega + scaling.unscale(8 * away / np.linalg.norm(away)), (2.0, 0.0), "newton")
+        assert np.linalg.norm(scaling.scale(found - omega)) < 0.1
+        spent.append(counts)
+    assert np.mean(spent, axis=0).max() <= 10
+
+
+def test_a_warm_newton_start_needs_five_evaluations_at_most() -> None:
+    _, _, omega = turning_points()
+    for factor in (0.9, 1.0, 1.15):
+        found, evaluations, hessians = climb(factor * omega, (0.0,), "newton")
+        assert np.abs(found - omega).max() < 0.02
+        assert max(evaluations, hessians) <= 5
+
+
+@each_method
+def test_every_method_takes_fused_and_torch_objectives_alike(method: str) -> None:
+    """The same contrast by fused kernels and by autograd, in double precision."""
+    bearing, t, omega = (torch.from_numpy(each).double() for each in turning_points(600))
+    batch = EventBatch(0, -25_000, 25_000, t, bearing, t > 0)
+    contrast = BatchContrast(batch, Canvas(60.0, 60.0, 29.5, 22.5, (46, 60)), "quadratic", "functional", variance, 0.0)
+    scaling = Metric.from_gram(torch.from_numpy(contrast.displacement_gram()[3:, 3:]))
+    limits, still = Limits(1e-2, 12), torch.zeros(3, dtype=torch.float64)
+    found = [
+        maximise(each, omega.numpy(), scaling, limits, method=method)
+        for each in (
+            MotionProblem(contrast.problem(), np.zeros(6), slice(3, 6)),
+            lambda x: contrast(torch.cat([still, x])),
+        )
+    ]
+    assert found[0].parameters == pytest.approx(found[1].parameters, abs=1e-8)
+    assert found[0].record.values == pytest.approx(found[1].record.values, rel=1e-10)

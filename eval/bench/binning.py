@@ -1,29 +1,52 @@
-"""Speed of the binning layer and of one objective evaluation, beside plain torch in the same run; prints JSON.
+"""Speed of one evaluation of the contrast of a batch under rotation: fused kernels, the binning layer with autograd,
+plain torch, and (when JAX is installed) a JAX twin of the paper's formulation, interleaved in one run; prints JSON.
 
-    python -m evslam.eval.bench.binning --events 20000 200000
+    OMP_NUM_THREADS=1 python -m evslam.eval.bench.binning --events 5000 20000 200000
 
 `torch eager` is what contrast-maximisation code usually does: bilinear votes by index_add and autograd through them.
+The fused kernels run on one thread whatever is asked for; `--threads` concerns torch, and JAX takes what it finds.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
+import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from evslam.objective import variance
-from evslam.ops import bin_events
+from evslam.eval.bench import jax_twin
+from evslam.objective import BatchContrast, variance
+from evslam.problem import TorchProblem
 from evslam.provenance import versions
-from evslam.warp import Canvas, warp_events, warp_events_reference
+from evslam.types import EventBatch
+from evslam.warp import Canvas, warp_events_reference
 
-CANVAS = Canvas(200.0, 200.0, 120.0, 90.0, (180, 240))
-TWIST = torch.tensor([0.0, 0.0, 0.0, 0.5, -1.0, 0.3])
-Step = Callable[[Tensor, Tensor, Tensor], Tensor]
+CANVAS = Canvas(200.0, 200.0, 99.5, 74.5, (150, 200))
+TWIST = np.array([0.0, 0.0, 0.0, 0.5, -1.0, 0.3])
+LADDER = [
+    (kernel, gradient) for kernel in ("rect", "linear", "quadratic", "cubic") for gradient in ("functional", "raw")
+]
+LARGEST_HESSIAN = 200_000  # events, of the unfused Hessian: it needs gigabytes beyond
+Step = Callable[[np.ndarray], object]
+Table = dict[str, dict[str, dict[str, float]]]  # by quantity, name, figure
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table: what is calculated (value, value and gradient, Hessian), by which code."""
+
+    quantity: str
+    name: str
+    step: Step
 
 
 def eager_votes(coords: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -41,57 +64,112 @@ def eager_votes(coords: Tensor, shape: tuple[int, int]) -> Tensor:
     return image.view(height, width)
 
 
-def eager(bearing: Tensor, t: Tensor, twist: Tensor) -> Tensor:
-    """Variance of bilinear votes, all in plain torch."""
-    warped = warp_events_reference(bearing, t, twist, torch.zeros(1))
-    return variance(eager_votes(CANVAS.project(warped), CANVAS.shape))
-
-
-def compiled(kernel: str, gradient: str) -> Step:
-    """Variance through the binning layer."""
-
-    def step(bearing: Tensor, t: Tensor, twist: Tensor) -> Tensor:
-        coords = CANVAS.project(warp_events(bearing, t, twist, 0.0))
-        return variance(bin_events(coords, None, CANVAS.shape, kernel=kernel, gradient=gradient))
-
-    return step
-
-
-def time_ms(step: Step, num_events: int, repeats: int) -> dict[str, float]:
-    """Median and interquartile range of value + gradient, in ms."""
+def batch_of(num_events: int) -> EventBatch:
+    """Random points and times: harsh for the cache."""
     generator = torch.Generator().manual_seed(0)
     bearing = (torch.rand(num_events, 2, generator=generator) - 0.5) * torch.tensor([1.0, 0.75])
     t = (torch.rand(num_events, generator=generator) - 0.5) * 0.05
-    times = []
-    for _ in range(repeats + 2):
-        twist = TWIST.clone().requires_grad_()
-        begin = time.perf_counter()
-        torch.autograd.grad(step(bearing, t, twist), twist)
-        times.append((time.perf_counter() - begin) * 1e3)
-    low, median, high = np.percentile(times[2:], [25, 50, 75])
-    return {
-        "median_ms": round(median, 3),
-        "iqr_ms": round(high - low, 3),
-        "mev_per_s": round(num_events / median * 1e-3, 2),
-    }
+    return EventBatch(0, -25_000, 25_000, t, bearing, t > 0)
+
+
+def cases(batch: EventBatch) -> list[Case]:
+    """Everything that is timed for one batch."""
+
+    def eager(twist: Tensor) -> Tensor:
+        warped = warp_events_reference(batch.bearing, batch.t, twist, torch.zeros(1))
+        return variance(eager_votes(CANVAS.project(warped), CANVAS.shape))
+
+    plain = TorchProblem(eager, batch.t)
+    found = [Case("value", "torch eager linear raw", plain.value)]
+    found.append(Case("value_and_gradient", "torch eager linear raw", plain.gradient))
+    for kernel, gradient in LADDER:
+        contrast = BatchContrast(batch, CANVAS, kernel, gradient, variance, 0.0)
+        chains = {"autograd": TorchProblem(contrast, batch.t), "fused": contrast.problem()}
+        for code, problem in chains.items():
+            if (kernel, gradient) == ("rect", "raw"):
+                continue  # no gradient
+            name = f"{code} {kernel} {gradient}"
+            found.append(Case("value", name, problem.value))
+            found.append(Case("value_and_gradient", name, problem.gradient))
+            if code == "fused" or batch.num_events <= LARGEST_HESSIAN:
+                found.append(Case("hessian", name, problem.hessian))
+    return found + jax_cases(batch)
+
+
+def jax_cases(batch: EventBatch) -> list[Case]:
+    """None without JAX."""
+    try:
+        functions = {name: jax_twin.value_and_gradient(CANVAS, name) for name in jax_twin.DEGREES}
+    except ImportError:
+        return []
+    bearing, t = batch.bearing.numpy(), batch.t.numpy()
+    return [
+        Case(
+            "value_and_gradient",
+            f"jax {name}",
+            lambda twist, each=each: _ready(each(twist[3:].astype(np.float32), bearing, t)),
+        )
+        for name, each in functions.items()
+    ]
+
+
+def _ready(result: tuple[object, object]) -> object:
+    """Wait for JAX."""
+    return [np.asarray(each) for each in result]
+
+
+def _jax_version() -> dict[str, str]:
+    return {"jax": version("jax")} if find_spec("jax") else {}
+
+
+def time_ms(
+    several: list[Case], num_events: int, rounds: int, seconds: float
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Median and interquartile range by quantity and name; rounds of all cases, so that a slow moment hits all."""
+    times: dict[Case, list[float]] = {case: [] for case in several}
+    for case in several:
+        case.step(TWIST)  # compiles
+    begin = time.perf_counter()
+    for number in range(rounds):
+        for case, found in times.items():
+            twist = TWIST * (1 + 1e-4 * number)
+            case.step(twist * 0.9)  # warm the cache, forget the last twist
+            start = time.perf_counter()
+            case.step(twist)
+            found.append((time.perf_counter() - start) * 1e3)
+        gc.collect()
+        if number >= 4 and time.perf_counter() - begin > seconds:
+            break
+    table: Table = {}
+    for case, found in times.items():
+        low, median, high = np.percentile(found, [25, 50, 75])
+        figures = {
+            "median_ms": median,
+            "iqr_ms": high - low,
+            "min_ms": min(found),
+            "mev_per_s": num_events / median * 1e-3,
+        }
+        table.setdefault(case.quantity, {})[case.name] = {key: round(float(value), 4) for key, value in figures.items()}
+    return table
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, nargs="+", default=[20_000, 200_000])
-    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--events", type=int, nargs="+", default=[5_000, 20_000, 200_000, 2_000_000])
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=60.0, help="longest time for one number of events")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    steps: dict[str, Step] = {"torch eager, linear raw": eager}
-    for kernel in ("rect", "linear", "quadratic", "cubic"):
-        for gradient in ("functional", "raw"):
-            steps[f"{kernel} {gradient}"] = compiled(kernel, gradient)
+    torch.set_num_threads(arguments.threads)
     figures = {
-        str(number): {name: time_ms(step, number, arguments.repeats) for name, step in steps.items()}
+        str(number): time_ms(cases(batch_of(number)), number, arguments.rounds, arguments.seconds)
         for number in arguments.events
     }
-    print(json.dumps({"value_and_gradient": figures, "versions": versions()}, indent=2))
+    machine = {"cores": os.cpu_count(), "torch_threads": arguments.threads, "fused_threads": 1}
+    print(
+        json.dumps({"figures": figures, "canvas": CANVAS.shape, "machine": machine, "versions": versions()}, indent=2)
+    )
 
 
 if __name__ == "__main__":

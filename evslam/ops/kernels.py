@@ -10,8 +10,9 @@ gradient kernel g; which one is the estimator:
     sigmoid           g(x) = sigma((x + 1/2) / T) - sigma((x - 1/2) / T), the rect bin with its two steps smoothed,
                       T = 1/4 bin, cut at 4.5 bins (its taps sum to 1 within 1.2e-7)
 
-The last two are there for comparison, in the definitions given here. g stands on every axis as soon as one axis is differentiated, so gradients are those of the smooth
-objective that bins with g, and second derivatives are its second derivatives.
+The last two are there for comparison, in the definitions given here. g stands on every axis as soon as one axis is
+differentiated, so gradients are those of the smooth objective that bins with g, and second derivatives are its second
+derivatives.
 
 Kernels k (x in bins, sigma = 1 bin): B-splines rect (degree 0), linear, quadratic, cubic; gauss, exp(-x^2 / 2) /
 sqrt(2 pi) cut at 4 sigma; gauss_cut, the same cut at 1.5 sigma as in the paper's code. Neither is renormalised:

@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from evslam.config import BatchConfig, TrackerConfig
 from evslam.errors import SolverError
 from evslam.geometry.camera import Camera
-from evslam.objective import BatchContrast, objective_by_name
+from evslam.objective import BatchContrast, MotionProblem, Prior, objective_by_name
 from evslam.ops.kernels import spline_kernel
 from evslam.optim import Limits, Metric, maximise
 from evslam.types import EventBatch, TrackingState
-from evslam.warp import Canvas, interaction_matrix
+from evslam.warp import Canvas
 
 PRIOR_WEIGHT = 0.01  # contrast gain that one squared prior deviation is worth
 FREE_PARAMETERS = {"rotation": slice(3, 6), "6dof": slice(0, 6)}
@@ -112,35 +111,33 @@ class VelocityTracker:
 
     def _climb(self, contrast: BatchContrast, twist: np.ndarray, prior: np.ndarray | None) -> tuple[np.ndarray, int]:
         metric = self._metric(contrast)
-        start = twist[self.free]
-        fixed = contrast.batch.t.new_tensor(twist)
-        with torch.no_grad():
-            reference = contrast(fixed).clamp(min=1e-12)  # zero when no event falls on the canvas
-        expected = fixed.new_tensor((twist if prior is None else prior)[self.free])
-        upper = fixed.new_tensor(metric.upper) / self.config.prior_px
-
-        def objective(parameters: Tensor) -> Tensor:
-            if self.mode == "rotation":
-                return contrast(torch.cat([fixed[:3], parameters])) / reference
-            change, speed = upper @ (parameters - expected), parameters[:3] / self.config.prior_speed
-            penalty = change.square().sum() + speed.square().sum()
-            return contrast(parameters) / reference - PRIOR_WEIGHT * penalty
-
+        problem = self._problem(contrast, metric, twist, (twist if prior is None else prior)[self.free])
         tolerance = self.config.step_tolerance_px * contrast.canvas.fx / self.camera.fx
         limits = Limits(tolerance, self.config.max_evaluations)
         known = None if prior is None else self.curvature
-        optimum = maximise(objective, start, metric, limits, like=fixed, curvature=known)
+        method = "newton" if known is None else "bfgs"  # bfgs is faster, given a curvature to begin with
+        optimum = maximise(problem, twist[self.free], metric, limits, curvature=known, method=method)
         self.curvature = optimum.curvature
         moved = twist.copy()
         moved[self.free] = optimum.parameters
         return moved, optimum.evaluations
 
+    def _problem(
+        self, contrast: BatchContrast, metric: Metric, twist: np.ndarray, expected: np.ndarray
+    ) -> MotionProblem:
+        """Contrast over that at `twist`, less the prior on the change of motion and on speed in 6-DoF mode."""
+        plain = contrast.problem()
+        scale = max(plain.value(twist), 1e-12)  # zero when no event falls on the canvas
+        if self.mode == "rotation":
+            return MotionProblem(plain, twist, self.free, scale)
+        change = PRIOR_WEIGHT / self.config.prior_px**2 * metric.upper.T @ metric.upper
+        speed = PRIOR_WEIGHT / self.config.prior_speed**2 * np.diag([1.0, 1, 1, 0, 0, 0])
+        priors = Prior(change, expected), Prior(speed, np.zeros(6))
+        return MotionProblem(plain, twist, self.free, scale, priors)
+
     def _metric(self, contrast: BatchContrast) -> Metric:
         """Mean square displacement in bins per unit of each free parameter, over the batch's events."""
-        batch = contrast.batch
-        jacobian = interaction_matrix(batch.bearing, contrast.inverse_depth)[:, :, self.free] * batch.t[:, None, None]
-        jacobian = jacobian * jacobian.new_tensor([contrast.canvas.fx, contrast.canvas.fy])[:, None]
-        return Metric.from_gram(torch.einsum("nip,niq->pq", jacobian, jacobian) / batch.num_events)
+        return Metric.from_gram(torch.from_numpy(contrast.displacement_gram()[self.free, self.free]))
 
     def _supported(self, batch: EventBatch, twist: np.ndarray, gain: float) -> bool:
         """Whether the events move together: sharper than at rest, and than the same motion with shuffled time stamps.
@@ -156,13 +153,11 @@ class VelocityTracker:
             return False
         order = torch.randperm(batch.num_events, generator=torch.Generator().manual_seed(0)).to(batch.t.device)
         shuffled = self.contrast(replace(batch, t=batch.t[order]))
-        with torch.no_grad():
-            value, chance = (float(each(batch.t.new_tensor(twist))) for each in (contrast, shuffled))
+        value, chance = (each.problem().value(twist) for each in (contrast, shuffled))
         return value > self.config.min_support * chance
 
     def _gain(self, batch: EventBatch, twist: np.ndarray) -> float:
         """Contrast of the compensated over that of the uncompensated batch, at full resolution."""
-        contrast = self.contrast(batch)
-        with torch.no_grad():
-            still, moved = (float(contrast(batch.t.new_tensor(each))) for each in (np.zeros(6), twist))
+        contrast = self.contrast(batch).problem()
+        still, moved = (contrast.value(each) for each in (np.zeros(6), twist))
         return moved / max(still, 1e-12)

@@ -1,0 +1,21 @@
+"""Task `slam`: one run of the whole system and its evaluation; settings are configuration keys: tracker.kernel."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from evslam.config import load_config
+from evslam.eval.evaluate import evaluate
+from evslam.eval.experiments.jobs import Job
+from evslam.runner import run as run_slam
+from evslam.session import RunOptions
+
+
+def run(job: Job, recording: Path) -> dict[str, Any]:
+    """Figures of `evslam eval` for a run with the job's settings and seed."""
+    config = load_config(overrides=[*(f"{key}={value}" for key, value in job.settings.items()), f"seed={job.seed}"])
+    with tempfile.TemporaryDirectory() as folder:
+        run_slam(RunOptions(recording, Path(folder), progress=False), config)
+        return evaluate(Path(folder)).figures

@@ -1,0 +1,77 @@
+"""What the fused kernels share: the padded image, and where the taps of an event lie in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+
+from evslam.ops.fused_simd import LINE, add_to, floor, store
+
+JIT = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
+CHUNK = 32  # vectors of events between two transfers of partial sums to float64
+TAIL = 16  # numbers behind an image, because rows of taps are read as vectors
+FX, FY, CX, CY, LOW, RIGHT, BOTTOM = range(7)  # entries of a view: focal lengths, centre, limits of the taps
+INDEX = np.empty(0, np.int32)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Memory layout of padded images: rows of `stride` pixels, pixel (0, 0) at (pad, pad).
+
+    The padding takes the votes outside the image; an event further out is put into its corner, where gradients
+    are zero. So every event has all its taps in memory and the loops have no branches.
+    """
+
+    height: int
+    width: int
+    degree: int
+
+    @property
+    def pad(self) -> int:
+        return self.degree + 1
+
+    @property
+    def stride(self) -> int:
+        return -(-(self.width + 2 * self.pad) // 16) * 16
+
+    @property
+    def rows(self) -> int:
+        return self.height + 2 * self.pad
+
+    def zeros(self, dtype: np.dtype, channels: int = 1) -> np.ndarray:
+        """Flat memory of an image, channels side by side."""
+        return np.zeros((self.rows * self.stride + TAIL) * channels, dtype)
+
+    def image(self, flat: np.ndarray) -> np.ndarray:
+        """View (H, W) of the pixels of an image of one channel."""
+        rows = flat[:-TAIL].reshape(self.rows, self.stride)
+        return rows[self.pad : self.pad + self.height, self.pad : self.pad + self.width]
+
+    def view(self, focal: tuple[float, float], centre: tuple[float, float], dtype: np.dtype) -> np.ndarray:
+        """Projection to padded bins, and the limits within which all taps of the gradient lie in memory."""
+        half, below = 0.5 * (self.degree % 2 == 0), self.degree // 2
+        right, bottom = (size + 2 * self.pad - (self.degree - below) - half for size in (self.width, self.height))
+        return np.array([*focal, centre[0] + self.pad, centre[1] + self.pad, below - half, right, bottom], dtype)
+
+
+@numba.njit(forceinline=True)
+def place(bx: Any, by: Any, degree: int, stride: int, start: Any, sx: Any) -> Any:
+    """Flat index of the first tap and position along x of each event to scratch; returns the position along y."""
+    half, lowest = 0.5 * ((degree + 1) % 2), degree // 2
+    bx, by = bx + half, by + half
+    jx, jy = floor(bx), floor(by)
+    store(sx, 0, bx - jx)
+    store(start, 0, (jy - lowest) * stride + (jx - lowest))
+    return by - jy
+
+
+@numba.njit(inline="always")
+def add3(partial: Any, row: int, weight: Any, vector: Any) -> None:
+    """Add weight * vector to a row of three sums of vectors."""
+    count = LINE // partial.itemsize
+    add_to(partial, 3 * row * count, weight * vector[0])
+    add_to(partial, (3 * row + 1) * count, weight * vector[1])
+    add_to(partial, (3 * row + 2) * count, weight * vector[2])
