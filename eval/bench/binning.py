@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,14 +104,11 @@ def jax_cases(batch: EventBatch) -> list[Case]:
     except ImportError:
         return []
     bearing, t = batch.bearing.numpy(), batch.t.numpy()
-    return [
-        Case(
-            "value_and_gradient",
-            f"jax {name}",
-            lambda twist, each=each: _ready(each(twist[3:].astype(np.float32), bearing, t)),
-        )
-        for name, each in functions.items()
-    ]
+
+    def step(function: Callable[..., Any]) -> Callable[[np.ndarray], object]:
+        return lambda twist: _ready(function(twist[3:].astype(np.float32), bearing, t))
+
+    return [Case("value_and_gradient", f"jax {name}", step(function)) for name, function in functions.items()]
 
 
 def _ready(result: tuple[object, object]) -> object:
