@@ -51,10 +51,14 @@ class Grid:
         return rows[self.pad : self.pad + self.height, self.pad : self.pad + self.width]
 
     def view(self, focal: tuple[float, float], centre: tuple[float, float], dtype: np.dtype) -> np.ndarray:
-        """Projection to padded bins, and the limits within which all taps of the gradient lie in memory."""
+        """Projection to padded bins, and the limits within which all taps of the gradient lie in memory.
+
+        Half a bin to spare on each side, against rounding; taps from beyond reach no pixel.
+        """
         half, below = 0.5 * (self.degree % 2 == 0), self.degree // 2
-        right, bottom = (size + 2 * self.pad - (self.degree - below) - half for size in (self.width, self.height))
-        return np.array([*focal, centre[0] + self.pad, centre[1] + self.pad, below - half, right, bottom], dtype)
+        low, reach = below - half + 0.5, below - self.degree - half - 0.5
+        right, bottom = (size + 2 * self.pad + reach for size in (self.width, self.height))
+        return np.array([*focal, centre[0] + self.pad, centre[1] + self.pad, low, right, bottom], dtype)
 
 
 @numba.njit(forceinline=True)

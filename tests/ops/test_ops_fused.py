@@ -155,6 +155,26 @@ def test_the_image_is_that_of_the_binning_layer() -> None:
     assert np.abs(chain.pixels(TWIST) - expected).max() < 1e-12
 
 
+@pytest.mark.parametrize(
+    ("kernel", "gradient"), [("rect", "functional"), ("linear", "functional"), ("quadratic", "raw")]
+)
+def test_votes_and_gradient_across_the_border(kernel: str, gradient: str) -> None:
+    """Single events at rest on a fine row of places from far outside to far inside, in both directions."""
+    degree = KERNELS[kernel]
+    chain = Chain((1.0, 1.0), (0.0, 0.0), (7, 9), degree, degree + 2 * (gradient == "functional"), "mean_square")
+    still = np.zeros(6)
+    for place in np.arange(-4, 13, 0.21):
+        for point in ((place, 3.3), (4.2, place)):
+            bearing, t = torch.tensor([point, (3.1, 2.6)], dtype=torch.float64), torch.tensor([0.5, 0.25]).double()
+            twist = torch.zeros(6, dtype=torch.float64, requires_grad=True)
+            coords = warp_events(bearing, t, twist, 1.0)
+            value = mean_square(bin_events(coords, None, (7, 9), kernel=kernel, gradient=gradient))
+            (slope,) = torch.autograd.grad(value, twist)
+            found = FusedContrast(bearing.numpy(), t.numpy(), np.ones(1), chain).gradient(still)
+            assert found[0] == pytest.approx(float(value.detach()), rel=1e-12)
+            assert found[1] == pytest.approx(slope.numpy(), rel=1e-9, abs=1e-12)
+
+
 def test_gram_is_that_of_the_interaction_matrix() -> None:
     chain = fused("quadratic", "functional", "variance", far=False, dtype=torch.float64)
     bearing, t, depth = finite_events()
