@@ -95,9 +95,6 @@ def bin_kernel(kernel: str, gradient: str, reconstruction: str, ndim: int) -> Bi
     return BinKernel(kernel, slopes[gradient], (0,) * ndim)
 
 
-spline_kernel = bin_kernel  # the name that the tracker imports
-
-
 @lru_cache
 def profile(name: str) -> Pieces:
     """One-dimensional function by name: a bin kernel, `sigmoid`, or `l*k` for a reconstruction l and a bin kernel k."""

@@ -12,7 +12,7 @@ from evslam.config import BatchConfig, TrackerConfig
 from evslam.errors import SolverError
 from evslam.geometry.camera import Camera
 from evslam.objective import BatchContrast, MotionProblem, Prior, objective_by_name
-from evslam.ops.kernels import spline_kernel
+from evslam.ops.kernels import bin_kernel
 from evslam.optim import Limits, Metric, maximise
 from evslam.types import EventBatch, TrackingState
 from evslam.warp import Canvas
@@ -48,7 +48,7 @@ class VelocityTracker:
         self.limits = limits
         self.mode = mode
         self.free = FREE_PARAMETERS[mode]
-        spline_kernel(config.kernel, config.gradient, "linear", 2)  # refuses unknown names before the first batch
+        bin_kernel(config.kernel, config.gradient, "linear", 2)  # refuses unknown names before the first batch
         self.measure = objective_by_name(config.objective)
         self.event_rate = 0.0  # events/s of tracked batches, falling slowly
         self.curvature: np.ndarray | None = None  # of the last maximisation: a good guess for the next
