@@ -258,16 +258,27 @@ def pair_total(typingctx: Any, first: Any, second: Any) -> Any:
     return Lanes(first.dtype, 2)(first, second), codegen
 
 
-@intrinsic
-def floor(typingctx: Any, vector: Any) -> Any:
-    """Largest whole number not above each lane."""
-    name = f"llvm.floor.v{vector.count}f{vector.dtype.bitwidth}"
+def _of_each_lane(name: str, vector: Any) -> Any:
+    """Signature and code of one of LLVM's functions of a floating-point number."""
+    full = f"llvm.{name}.v{vector.count}f{vector.dtype.bitwidth}"
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = ir.FunctionType(args[0].type, [args[0].type])
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, full), args)
 
     return vector(vector), codegen
+
+
+@intrinsic
+def floor(typingctx: Any, vector: Any) -> Any:
+    """Largest whole number not above each lane."""
+    return _of_each_lane("floor", vector)
+
+
+@intrinsic
+def square_root(typingctx: Any, vector: Any) -> Any:
+    """Square root of each lane."""
+    return _of_each_lane("sqrt", vector)
 
 
 @intrinsic

@@ -1,0 +1,224 @@
+"""Event images on the sphere of directions, and how they change with the rotations that the events were seen from.
+
+The image is equirectangular: column is longitude atan2(X, Z), row is latitude atan2(Y, |(X, Z)|), in the world frame
+(x right, y down, z forward). It has W columns, W / 2 rows, and closes around the seam at longitude +-pi.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evslam.errors import ConfigError
+from evslam.ops.binning import bin_events
+from evslam.ops.fused_bins import Grid
+from evslam.ops.fused_simd import LINE
+from evslam.ops.sphere_kernels import SUMS, compile_sphere_backward, compile_sphere_forward
+
+GRADIENT_STEP = {"functional": 2, "raw": 0}  # degree of the gradient's B-spline above that of the image
+DTYPE = np.dtype(np.float32)
+
+
+@dataclass(frozen=True)
+class SphereEvents:
+    """Events between the nodes of a rotational trajectory, as the kernels take them: see `sphere_events`.
+
+    Attributes:
+        columns: (4, N) bearing x, y, share of the interval, weight; filled up to whole vectors per interval.
+        interval: (N / lanes,) int64 index of the node before.
+        num_nodes: nodes of the trajectory; intervals are one fewer.
+        num_events: events without those that fill up.
+        reach: largest angle of an event to the optical axis, radians.
+    """
+
+    columns: np.ndarray
+    interval: np.ndarray
+    num_nodes: int
+    num_events: int
+    reach: float
+
+
+def sphere_events(t: np.ndarray, bearing: np.ndarray, nodes: np.ndarray, weight: float = 1.0) -> SphereEvents:
+    """Sort events into the intervals of a trajectory.
+
+    Args:
+        t: (N,) seconds, sorted. bearing: (N, 2) normalised image coordinates.
+        nodes: (S,) seconds, increasing, on the same clock; events outside [nodes[0], nodes[-1]) and events that are not
+            finite are left out.
+        weight: of every event.
+    """
+    inside = (t >= nodes[0]) & (t < nodes[-1]) & np.isfinite(bearing).all(1)
+    t, bearing = t[inside], bearing[inside]
+    counts = np.diff(np.searchsorted(t, nodes))
+    lanes = LINE // DTYPE.itemsize
+    vectors = -(-counts // lanes)
+    starts = np.concatenate([[0], np.cumsum(vectors)]) * lanes
+    before = np.repeat(np.arange(len(counts)), counts)
+    place = starts[before] + np.arange(len(t)) - np.repeat(np.cumsum(counts) - counts, counts)
+    columns = np.zeros((4, int(starts[-1])), DTYPE)
+    columns[:2, place] = bearing.T
+    columns[2, place] = (t - nodes[before]) / (nodes[before + 1] - nodes[before])
+    columns[3, place] = weight
+    radius = float(np.sqrt((bearing.astype(np.float64) ** 2).sum(1).max(initial=0.0)))
+    return SphereEvents(
+        columns, np.repeat(np.arange(len(counts)), vectors), len(nodes), len(t), float(np.arctan(radius))
+    )
+
+
+@dataclass(frozen=True)
+class SphereGrid:
+    """Memory of an equirectangular image of W x W / 2 bins with B-splines of a degree for value and for gradient.
+
+    The columns left and right of the image hold, after `fold`, what belongs across the seam.
+    """
+
+    width: int
+    degree: int
+    gradient: str = "functional"
+    grid: Grid = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.gradient not in GRADIENT_STEP:
+            raise ConfigError(f"gradient {self.gradient!r} does not exist here; choose one of {', '.join(GRADIENT_STEP)}")
+        if not (0 <= self.degree <= 3 and self.gradient_degree >= 1):
+            raise ConfigError(f"degree {self.degree} with gradient {self.gradient} has no slope; give 1 to 3, or functional")
+        if self.width < 16 or self.width % 2:
+            raise ConfigError(f"the panorama is {self.width} bins wide; give an even number of at least 16")
+        object.__setattr__(self, "grid", Grid(self.width // 2, self.width, self.gradient_degree))
+
+    @property
+    def gradient_degree(self) -> int:
+        """Degree of the B-spline that the gradient is taken with."""
+        return self.degree + GRADIENT_STEP[self.gradient]
+
+    @property
+    def bins_per_radian(self) -> float:
+        return self.width / (2 * np.pi)
+
+    def zeros(self) -> np.ndarray:
+        """Flat memory of an image."""
+        return self.grid.zeros(DTYPE)
+
+    def pixels(self, flat: np.ndarray) -> np.ndarray:
+        """View (W / 2, W) of the pixels of an image."""
+        return self.grid.image(flat)
+
+    def rows(self, rotations: np.ndarray, reach: float) -> slice:
+        """Rows of the padded image that events within `reach` of the optical axes (S, 3, 3) can touch."""
+        latitude = np.arcsin(np.clip(rotations[:, 1, 2], -1, 1))
+        low, high = (float(latitude.min()) - reach, float(latitude.max()) + reach)
+        half, border = self.grid.height / 2 + self.grid.pad, self.gradient_degree + 1
+        first, last = (int(np.floor(each * self.bins_per_radian + half)) for each in (low, high))
+        return slice(max(first - border, 0), min(last + border + 1, self.grid.rows))
+
+    def padded(self, flat: np.ndarray, rows: slice) -> np.ndarray:
+        """View of rows with their borders."""
+        return flat[: self.grid.rows * self.grid.stride].reshape(self.grid.rows, self.grid.stride)[rows]
+
+    def fold(self, flat: np.ndarray, rows: slice) -> None:
+        """Bring the votes beyond the seam home, and show on either side what lies across it."""
+        pad, width = self.grid.pad, self.width
+        image = self.padded(flat, rows)
+        image[:, width : width + pad] += image[:, :pad]
+        image[:, pad : 2 * pad] += image[:, width + pad : width + 2 * pad]
+        self.wrap(flat, rows)
+
+    def wrap(self, flat: np.ndarray, rows: slice) -> None:
+        """Show on either side what lies across the seam."""
+        pad, width = self.grid.pad, self.width
+        image = self.padded(flat, rows)
+        image[:, :pad] = image[:, width : width + pad]
+        image[:, width + pad : width + 2 * pad] = image[:, pad : 2 * pad]
+
+
+class SphereContrast:
+    """Sum of squares of the image of events on the sphere, on top of a fixed one, as a function of the nodes' rotations.
+
+    Sum_j (M_j + H_j)^2 / n - Sum_j M_j^2 / n with the map M and the n events' own image H: largest where the events
+    agree with each other and with the map. The sum of an image does not change, so this is its variance up to
+    constants. The gradient goes through the histogram by functional backpropagation (see `evslam.ops.bin_events`).
+
+    Args:
+        events: to be moved.
+        grid: the image.
+        background: flat memory of the map, folded; None for an empty one.
+    """
+
+    def __init__(self, events: SphereEvents, grid: SphereGrid, background: np.ndarray | None = None) -> None:
+        self.events, self.grid, self.background = events, grid, background
+        self.image = grid.zeros()
+        self.coords = np.empty_like(events.columns[:2])
+        scale, centre = grid.bins_per_radian, (grid.width - 1) / 2 + grid.grid.pad
+        self.view = np.array([scale, scale, centre, (grid.grid.height - 1) / 2 + grid.grid.pad], DTYPE)
+        self._forward = compile_sphere_forward(grid.degree, DTYPE)
+        self._backward = compile_sphere_backward(grid.gradient_degree, DTYPE)
+
+    def value(self, rotations: np.ndarray) -> float:
+        """The contrast for rotations (S, 3, 3), R_world_cam of the nodes."""
+        rows = self.grid.rows(rotations, self.events.reach)
+        image = self.grid.padded(self.image, rows)
+        image[:] = 0 if self.background is None else self.grid.padded(self.background, rows)
+        if self.background is not None:  # votes go beyond the seam before they are folded
+            self._clear_borders(image)
+        before = self._squares(image)
+        self._vote(rotations, self.image)
+        self.grid.fold(self.image, rows)
+        return (self._squares(image) - before) / max(self.events.num_events, 1)
+
+    def gradient(self, rotations: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """The contrast; torques (S, 3) on the nodes: gradients to small rotations from the left, world axes; and the
+        sum (S - 1, 3, 3) over the events of an interval of the products of their own torque.
+        """
+        value = self.value(rotations)
+        sums = np.zeros((self.events.num_nodes - 1, SUMS))
+        motion = self._motion(rotations)
+        self._backward(self.events.columns, self.events.interval, motion, self.coords, self.image, sums)
+        scale = 2 / max(self.events.num_events, 1)
+        torque = np.zeros((self.events.num_nodes, 3))
+        torque[:-1] += sums[:, :3]
+        torque[1:] += sums[:, 3:6]
+        products = sums[:, [6, 7, 8, 7, 9, 10, 8, 10, 11]].reshape(-1, 3, 3)
+        return value, scale * torque, scale**2 * products
+
+    def add_to(self, flat: np.ndarray, rotations: np.ndarray) -> None:
+        """Vote into the flat memory of a map, and fold it."""
+        rows = self.grid.rows(rotations, self.events.reach)
+        self._clear_borders(self.grid.padded(flat, rows))
+        self._vote(rotations, flat)
+        self.grid.fold(flat, rows)
+
+    def _vote(self, rotations: np.ndarray, flat: np.ndarray) -> None:
+        self._forward(self.events.columns, self.events.interval, self._motion(rotations), self.coords, flat)
+
+    def _motion(self, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        return np.ascontiguousarray(rotations, DTYPE).ravel(), self.view, self.grid.grid.stride
+
+    def _clear_borders(self, image: np.ndarray) -> None:
+        pad, width = self.grid.grid.pad, self.grid.width
+        image[:, :pad] = 0
+        image[:, width + pad :] = 0
+
+    def _squares(self, image: np.ndarray) -> float:
+        pad = self.grid.grid.pad
+        pixels = image[:, pad : pad + self.grid.width]
+        return float(np.einsum("ij,ij->i", pixels, pixels).sum(dtype=np.float64))
+
+
+def bin_on_sphere(direction: Tensor, width: int, kernel: str = "quadratic", gradient: str = "functional") -> Tensor:
+    """Equirectangular image (W / 2, W) of directions (N, 3) of any length, by `bin_events`: the plain twin.
+
+    Differentiable to the directions; votes across the seam are brought home.
+    """
+    x, y, z = direction.unbind(1)
+    scale, border = width / (2 * torch.pi), 4
+    column = torch.atan2(x, z) * scale + (width - 1) / 2
+    row = torch.atan2(y, torch.sqrt(x * x + z * z)) * scale + (width / 2 - 1) / 2
+    coords = torch.stack([column + border, row], 1)
+    image = bin_events(coords, None, (width // 2, width + 2 * border), kernel=kernel, gradient=gradient)
+    inner = image[:, border : border + width].clone()
+    inner[:, -border:] += image[:, :border]
+    inner[:, :border] += image[:, -border:]
+    return inner
