@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -79,19 +80,34 @@ class BearingTable:
 
     def batch(self, packet: Packet) -> EventBatch:
         """Undistort the events of a packet; time becomes seconds relative to the middle of its interval."""
-        device = self.bearing.device
+        events, width = packet.events, self.valid.shape[1]
         t_ref_us = (packet.start_us + packet.stop_us) // 2
-        t = torch.from_numpy(((packet.events.t - t_ref_us) * 1e-6).astype(np.float32)).to(device)
-        row = torch.from_numpy(packet.events.y.astype(np.int64)).to(device)
-        column = torch.from_numpy(packet.events.x.astype(np.int64)).to(device)
-        valid = self.valid[row, column]
-        polarity = torch.from_numpy(np.ascontiguousarray(packet.events.p)).to(device)
+        pixel = events.y.astype(np.int64) * width + events.x
+        kept = None if self._all_valid else np.flatnonzero(self._valid.take(pixel))
+        t, p = events.t - t_ref_us, events.p
+        if kept is not None:
+            pixel, t, p = pixel[kept], t[kept], p[kept]
+        device = self.bearing.device
+        columns = (t * 1e-6).astype(np.float32), self._bearing.take(pixel, 0), np.ascontiguousarray(p)
+        seconds, bearing, polarity = (torch.from_numpy(each).to(device) for each in columns)
         return EventBatch(
             t_ref_us=t_ref_us,
             start_us=packet.start_us,
             stop_us=packet.stop_us,
-            t=t[valid],
-            bearing=self.bearing[row, column][valid],
-            polarity=polarity[valid],
-            num_dropped=int((~valid).sum()),
+            t=seconds,
+            bearing=bearing,
+            polarity=polarity,
+            num_dropped=len(events) - len(pixel),
         )
+
+    @cached_property
+    def _valid(self) -> np.ndarray:
+        return self.valid.cpu().numpy().ravel()
+
+    @cached_property
+    def _all_valid(self) -> bool:
+        return bool(self._valid.all())
+
+    @cached_property
+    def _bearing(self) -> np.ndarray:
+        return self.bearing.cpu().numpy().reshape(-1, 2)

@@ -45,9 +45,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from evslam.runner import run
     from evslam.session import RunOptions
 
-    for flag, given in (("--imu", arguments.imu), ("--refine", arguments.refine)):
-        if given:
-            raise ConfigError(f"{flag} is not available in version {__version__}; run without it")
+    if arguments.imu:
+        raise ConfigError(f"--imu is not available in version {__version__}; run without it")
     out = arguments.out or Path("runs") / arguments.recording.resolve().stem
     options = RunOptions(
         recording=arguments.recording,
@@ -72,6 +71,8 @@ def _config(arguments: argparse.Namespace) -> Any:
         overrides.append(f"mode={arguments.mode}")
     if arguments.seed is not None:
         overrides.append(f"seed={arguments.seed}")
+    if arguments.refine is not None:
+        overrides.append(f"adjust.refine={str(arguments.refine).lower()}")
     return load_config(arguments.config, overrides)
 
 
@@ -197,7 +198,9 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--out", type=Path, help="folder to write (default: runs/NAME)")
     run.add_argument("--seed", type=int, help="random seed")
     run.add_argument("--imu", action=argparse.BooleanOptionalAction, default=False, help="use the IMU (not yet)")
-    run.add_argument("--refine", action="store_true", help="global refinement at the end (not yet)")
+    run.add_argument(
+        "--refine", action=argparse.BooleanOptionalAction, help="global refinement at the end (default: adjust.refine)"
+    )
     run.add_argument("--view", action="store_true", help="show the run live in a window")
     run.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
     run.add_argument("--resume", action="store_true", help="go on with an interrupted run")

@@ -28,10 +28,16 @@ MODES = ("auto", "rotation", "6dof")
 
 @dataclass(frozen=True)
 class SensorConfig:
-    """Facts of the sensor. `width` and `height` in pixels; null lets the recording tell."""
+    """Facts of the sensor.
+
+    Attributes:
+        width, height: pixels; null lets the recording tell.
+        latency_ms: milliseconds from a change of light to the time stamp of its event; taken off the stamps of poses.
+    """
 
     width: int | None
     height: int | None
+    latency_ms: float
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,48 @@ class TrackerConfig:
 
 
 @dataclass(frozen=True)
+class AdjustConfig:
+    """Bundle adjustment of a rotation: a cubic spline on SO(3) whose panorama is made sharpest.
+
+    Attributes:
+        kernel, gradient: of the binning layer (linear, quadratic, cubic; functional, raw).
+        knot_px: image motion in pixels between two knots, as long as that takes a time within ...
+        knot_s: ... the shortest and the longest.
+        speed_decay_s: time constant with which the speed that sets the knots falls.
+        nodes_per_knot: between nodes, rotation matrices are interpolated linearly.
+        events_per_knot: at most so many events of a knot interval are used, evenly thinned.
+        smoothness: share of the contrast that a mean squared third difference of one pixel costs.
+        width: columns of the panorama that new events are aligned with.
+        window_knots: knot intervals that are adjusted with every batch.
+        window_evaluations, window_tolerance: evaluations, and the gain in contrast below which the search stops.
+        pose_interval_us: microseconds between the poses that are written.
+        refine: adjust the whole trajectory at the end.
+        refine_widths: columns of the panorama, coarse to fine.
+        refine_evaluations, refine_tolerance: the same, for each width.
+        max_events: kept for the refinement; beyond, every other one is dropped.
+    """
+
+    kernel: str
+    gradient: str
+    knot_px: float
+    knot_s: tuple[float, ...]
+    speed_decay_s: float
+    nodes_per_knot: int
+    events_per_knot: int
+    smoothness: float
+    width: int
+    window_knots: int
+    window_evaluations: int
+    window_tolerance: float
+    pose_interval_us: int
+    refine: bool
+    refine_widths: tuple[int, ...]
+    refine_evaluations: int
+    refine_tolerance: float
+    max_events: int
+
+
+@dataclass(frozen=True)
 class AutoConfig:
     """Mode `auto`: batches to look at, and by which share SE(3) must be sharper than a rotation to be chosen."""
 
@@ -123,6 +171,7 @@ class Config:
     sensor: SensorConfig
     batch: BatchConfig
     tracker: TrackerConfig
+    adjust: AdjustConfig
     auto: AutoConfig
     map: MapConfig
     run: RunConfig

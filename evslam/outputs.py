@@ -3,57 +3,78 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 
 from evslam.errors import ConfigError, DataError
 from evslam.io.results import write_ply
-from evslam.io.trajectory import TrajectoryWriter, load_trajectory
-from evslam.mapping.panorama import Panorama
+from evslam.io.trajectory import TrajectoryWriter, load_trajectory, save_trajectory
+from evslam.mapping.panorama import brightest_points
 from evslam.objective import BatchContrast
-from evslam.types import TrackingState, TrackResult
+from evslam.types import TrackingState, TrackResult, Trajectory
 from evslam.viz.batch_log import load_batch_log
 from evslam.viz.images import save_compensation, save_panorama
 from evslam.viz.plots import plot_run
 
 BATCH_COLUMNS = "t_ref_us,vx,vy,vz,wx,wy,wz,state,contrast,evaluations,num_events"
 CHECKPOINT_FILE = "checkpoint.pt"
+ONLINE_FILE = "trajectory_online.txt"
 POSED = (TrackingState.TRACKING, TrackingState.SPARSE)
 
 
 class RunWriter:
-    """Writes trajectory.txt and batches.csv line by line, and checkpoints that a later run can go on from.
+    """Writes trajectory_online.txt and batches.csv line by line, and checkpoints that a later run can go on from.
 
     Args:
         folder: the run's folder, which exists.
+        latency_us: microseconds taken off the time stamps of poses.
         resume: go on after the checkpoint in the folder: lines written after it are cut off.
     """
 
-    def __init__(self, folder: Path, *, resume: bool) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, latency_us: int, *, resume: bool) -> None:
+        self.folder, self.latency_us = folder, latency_us
         if resume:
             sizes = load_checkpoint(folder)["sizes"]
             for name, size in sizes.items():
                 os.truncate(folder / name, size)
-        self.trajectory = TrajectoryWriter(folder / "trajectory.txt", resume=resume)
+        self.trajectory = TrajectoryWriter(folder / ONLINE_FILE, resume=resume)
         self.batches: IO[str] = (folder / "batches.csv").open("a" if resume else "w", encoding="ascii")
         if not resume:
             self.batches.write(BATCH_COLUMNS + "\n")
 
     def write(self, result: TrackResult) -> None:
-        """Append one batch; a pose is written when it is tracked or bridged, never when it is lost."""
+        """Append one batch; poses are written when it is tracked or bridged, never when it is lost."""
         twist = ",".join(f"{value:.9g}" for value in result.twist.tolist())
         numbers = f"{result.contrast:.6g},{result.evaluations},{result.num_events}"
         self.batches.write(f"{result.t_ref_us},{twist},{result.state.value},{numbers}\n")
-        if result.state in POSED:
-            self.trajectory.append(result.t_ref_us, result.T_world_cam)
+        if result.state not in POSED:
+            return
+        if result.path is None:
+            self.trajectory.append(result.t_ref_us - self.latency_us, result.T_world_cam)
+        else:
+            for t_us, pose in zip(result.path.t_us, result.path.poses, strict=True):
+                self.trajectory.append(int(t_us) - self.latency_us, pose)
+
+    def write_final(self, poses: Callable[[np.ndarray], np.ndarray] | None) -> None:
+        """trajectory.txt: the final estimate at the times of the online one, or the same if there is no other.
+
+        Args:
+            poses: T_world_cam (M, 7) at times (M,) of events, in microseconds.
+        """
+        self.close()
+        online = load_trajectory(self.folder / ONLINE_FILE, minimum=0)
+        if poses is not None and len(online):
+            online = Trajectory(online.t_us, poses(online.t_us + self.latency_us))
+        save_trajectory(online, self.folder / "trajectory.txt")
 
     def checkpoint(self, state: dict[str, Any]) -> None:
         """Save what a resumed run needs; replaces the earlier checkpoint in one step."""
         self.batches.flush()
-        sizes = {name: (self.folder / name).stat().st_size for name in ("trajectory.txt", "batches.csv")}
+        sizes = {name: (self.folder / name).stat().st_size for name in (ONLINE_FILE, "batches.csv")}
         part = self.folder / (CHECKPOINT_FILE + ".part")
         torch.save(state | {"sizes": sizes}, part)
         os.replace(part, self.folder / CHECKPOINT_FILE)
@@ -80,13 +101,14 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({reason}); run without --resume, with --overwrite") from error
 
 
-def write_map(folder: Path, panorama: Panorama | None) -> int:
-    """panorama.png and map.ply of a rotation; returns the number of map points (0 without a map)."""
+def write_map(folder: Path, panorama: np.ndarray | None, max_points: int) -> int:
+    """panorama.png, panorama.npy (counts) and map.ply of a rotation; returns the number of map points (0 without)."""
     if panorama is None:
         return 0
-    points = panorama.points()
+    points = brightest_points(panorama, max_points)
     write_ply(points, folder / "map.ply")
-    save_panorama(panorama.image.cpu().numpy(), folder / "panorama.png")
+    np.save(folder / "panorama.npy", panorama)
+    save_panorama(panorama, folder / "panorama.png")
     return len(points.points)
 
 

@@ -62,7 +62,9 @@ def run(options: RunOptions, config: Config) -> dict[str, Any]:
     (out / "versions.txt").write_text("".join(f"{k}: {v}\n" for k, v in versions().items()), encoding="utf-8")
     with _logging_to(out / "run.log", append=checkpoint is not None):
         mode = checkpoint["mode"] if checkpoint else _mode(session, config)
-        loop = _Loop(session, config, mode, options, viewer, RunWriter(out, resume=checkpoint is not None))
+        latency_us = round(1000 * config.sensor.latency_ms)
+        writer = RunWriter(out, latency_us, resume=checkpoint is not None)
+        loop = _Loop(session, config, mode, options, viewer, writer)
         if checkpoint:
             loop.restore(checkpoint)
         try:
@@ -119,6 +121,14 @@ class _Loop:
         self._save()
         return bool(stop)
 
+    def refine(self) -> None:
+        """Adjust the whole trajectory; its time counts."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.slam.refine()
+        self.tally.refine_wall_s = time.perf_counter() - wall
+        self.tally.wall_s += self.tally.refine_wall_s
+        self.tally.cpu_s += time.process_time() - cpu
+
     def _note(self, batch: EventBatch, result: TrackResult) -> None:
         before = self.tally.last_state
         self.tally.add(batch, result)
@@ -166,8 +176,14 @@ def _checkpoint(out: Path, config: Config) -> dict[str, Any]:
 
 def _finish(loop: _Loop, out: Path, cut_short: str | None) -> dict[str, Any]:
     """Map, pictures, plots and metrics.json of whatever was processed; `cut_short` is the status of a run that was."""
-    loop.writer.close()
-    points = write_map(out, loop.slam.panorama)
+    trajectory = loop.slam.trajectory
+    panorama = None
+    if trajectory is not None:
+        if loop.config.adjust.refine:
+            loop.refine()
+        panorama = trajectory.panorama(loop.config.map.panorama_width)
+    loop.writer.write_final(None if trajectory is None else trajectory.poses)
+    points = write_map(out, panorama, loop.config.map.max_points)
     if loop.sharpest is not None:
         batch, result = loop.sharpest
         write_compensation(out, loop.slam.tracker.contrast(batch), result)

@@ -26,6 +26,7 @@ class Tally:
     losses: int = 0
     relocalisations: int = 0
     wall_s: float = 0.0
+    refine_wall_s: float = 0.0
     cpu_s: float = 0.0
     states: dict[str, int] = field(default_factory=dict)
     last_state: str = TrackingState.STARTING.value
@@ -63,6 +64,7 @@ def run_metrics(options: RunOptions, session: Session, mode: str, tally: Tally) 
         "events": tally.events,
         "wall_s": tally.wall_s,
         "cpu_s": tally.cpu_s,
+        "refine_wall_s": tally.refine_wall_s,
         "real_time_factor": duration / max(tally.wall_s, 1e-9),
         "events_per_second": tally.events / max(tally.wall_s, 1e-9),
         "peak_memory_mb": peak_memory_mb(),

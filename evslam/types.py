@@ -99,6 +99,7 @@ class TrackResult:
         contrast: objective of the motion-compensated batch divided by that of the uncompensated batch.
         evaluations: objective evaluations spent.
         num_events: events used.
+        path: poses at more times of the batch's interval, where they are known; None where t_ref is all.
     """
 
     t_ref_us: int
@@ -108,6 +109,7 @@ class TrackResult:
     contrast: float
     evaluations: int
     num_events: int
+    path: Trajectory | None = None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""Bundle adjustment of a rotating camera: the spline whose events make the panorama sharpest.
+"""Bundle adjustment of a turning camera: the rotation spline whose events make the panorama sharpest.
 
-Unknowns are control rotations of the trajectory; the panorama is eliminated, because for given rotations it is the
-image of the events (plus a map of earlier ones). Contrast and its gradient go through the histogram by functional
-backpropagation; a prior on the third difference of the control rotations, in pixels, keeps what the events do not
-measure smooth.
+The unknowns are control rotations of the trajectory. The panorama is eliminated: for given rotations it is the image of
+the events, on top of a map of earlier ones if there is one. Contrast and gradient go through the histogram by functional
+backpropagation; a prior on the third difference of the control rotations keeps smooth what events do not measure.
 """
 
 from __future__ import annotations
@@ -15,16 +14,21 @@ from scipy.linalg import cholesky_banded, solve_banded
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
-from evslam.geometry.spline import RotationSpline, SplineSamples, inverse_left_jacobian, left_jacobian
+from evslam.geometry import spline_kernels
+from evslam.geometry.spline import RotationSpline, SplineSamples
 from evslam.ops.sphere import SphereContrast
+
+_THIRD = np.array([-1.0, 3.0, -3.0, 1.0])  # third difference
+_FLOOR = 1e-1  # of the mean curvature, for control rotations that nothing measures
+_MEMORY = 20  # pairs that L-BFGS keeps
 
 
 @dataclass(frozen=True)
 class Smoothness:
-    """Prior on how the steps between control rotations change.
+    """Prior on the third difference of the control rotations.
 
     Attributes:
-        weight: of the mean squared third difference of the control rotations, relative to the contrast at the start.
+        weight: share of the contrast at the start that a mean square of one pixel costs.
         focal: pixels per radian.
     """
 
@@ -33,14 +37,14 @@ class Smoothness:
 
 
 class SplineContrast:
-    """Contrast of the panorama as a function of small rotations of free control rotations, (F, 3) from the left.
+    """Contrast of the panorama as a function of small rotations, from the left, of the last control rotations.
 
     Args:
         contrast: of events between the nodes.
-        samples: the spline's basis at the nodes.
-        control: K control rotations to begin with; the last `num_free` of them are free.
+        samples: the spline's basis functions at the nodes.
+        spline: where the search starts.
+        num_free: so many of the last control rotations are free, at least one.
         prior: smoothness.
-        spacing: (K - 1,) seconds between control rotations.
     """
 
     def __init__(
@@ -52,103 +56,95 @@ class SplineContrast:
         prior: Smoothness,
     ) -> None:
         self.contrast, self.samples, self.control, self.num_free = contrast, samples, spline.control, num_free
-        self.prior = prior
-        middle = np.convolve(spline.knots[1:-1], np.ones(spline.degree) / spline.degree, "valid")
-        self.spacing = np.diff(middle)
-        self.scale = 1.0
-        value, self.slope, products = self._both(np.zeros((num_free, 3)))
+        self.spacing = np.diff(spline.control_times)
+        self.penalty = prior.weight * prior.focal**2 / max(len(self.spacing) - 2, 1)
+        rotation, jacobian = samples.jacobian(self.control)
+        value, _, products = contrast.gradient(rotation)
         self.scale = max(abs(value), 1e-9)
-        self.curvature = products
+        self._start = products * (contrast.events.num_events / self.scale**2), jacobian
 
     def moved(self, delta: np.ndarray) -> Rotation:
-        """The control rotations after small rotations (F, 3)."""
+        """All control rotations after small rotations (num_free, 3)."""
         fixed = len(self.control) - self.num_free
-        return Rotation.concatenate([self.control[:fixed], Rotation.from_rotvec(delta) * self.control[fixed:]])
+        free = Rotation.from_rotvec(delta) * self.control[fixed:]
+        return Rotation.concatenate([self.control[:fixed], free]) if fixed else free
 
     def gradient(self, delta: np.ndarray) -> tuple[float, np.ndarray]:
-        """Value over that at the start, less the prior, and its gradient (F, 3)."""
-        value, slope, _ = self._both(delta)
-        return value, slope
-
-    def _both(self, delta):
+        """Contrast over that at the start, less the prior, and the gradient (num_free, 3)."""
         control = self.moved(delta)
         rotation, jacobian = self.samples.jacobian(control)
-        value, torque, products = self.contrast.gradient(rotation.as_matrix())
-        K = len(control)
-        slope = np.zeros((K, 3))
-        first = self.samples.first
-        for j in range(self.samples.degree + 1):
-            np.add.at(slope, first + j, np.einsum("sij,si->sj", jacobian[:, j], torque))
-        value, slope = value / self.scale, slope / self.scale
+        value, torque, _ = self.contrast.gradient(rotation)
+        slope = spline_kernels.pull_back(self.samples.first, jacobian, torque, len(control))
         penalty, pull = self._prior(control)
-        slope = slope - pull
-        slope = np.einsum("kij,ki->kj", left_jacobian(delta), slope[K - self.num_free :])
-        return value - penalty, slope, (products, jacobian)
+        slope = (slope / self.scale - pull)[-self.num_free :]
+        return value / self.scale - penalty, np.einsum("kij,ki->kj", spline_kernels.left_jacobians(delta), slope)
 
-    def _prior(self, control):
-        steps = (control[:-1].inv() * control[1:]).as_rotvec()
-        inward = inverse_left_jacobian(steps) @ control[:-1].inv().as_matrix()
-        rate = steps / self.spacing[:, None]
-        unit = self.spacing[1:-1, None]
-        w = self.prior.weight / max(len(steps) - 2, 1) * self.prior.focal**2
+    def _prior(self, control: Rotation) -> tuple[float, np.ndarray]:
+        """Penalty on third differences, and its gradient (K, 3); steps are divided by their duration."""
+        steps, inward = spline_kernels.steps(control.as_quat())
+        rate, unit = steps / self.spacing[:, None], self.spacing[1:-1, None]
         third = (rate[2:] - 2 * rate[1:-1] + rate[:-2]) * unit
-        g = np.zeros_like(steps)
-        weighted = 2 * w * third * unit
-        g[2:] += weighted
-        g[1:-1] -= 2 * weighted
-        g[:-2] += weighted
-        g /= self.spacing[:, None]
-        pull = np.einsum("kij,ki->kj", inward, g)
+        weighted, pull = 2 * self.penalty * third * unit, np.zeros_like(steps)
+        for offset, factor in enumerate((1.0, -2.0, 1.0)):
+            pull[offset : len(pull) - 2 + offset] += factor * weighted
+        pull = np.einsum("kij,ki->kj", inward, pull / self.spacing[:, None])
         out = np.zeros((len(control), 3))
         out[1:] += pull
         out[:-1] -= pull
-        return w * float((third**2).sum()), out
+        return self.penalty * float((third**2).sum()), out
 
-    def banded(self) -> np.ndarray:
-        """Lower banded form of a positive approximation of the negative Hessian at the start, (3 (p + 1) + 6, 3 F)."""
-        products, jacobian = self.curvature
-        degree, K = self.samples.degree, len(self.control)
-        width = max(degree, 3) + 1
-        blocks = np.zeros((K, width, 3, 3))
-        info = products * (self.contrast.events.num_events / self.scale**2)
-        for a in range(degree + 1):
-            for b in range(a, degree + 1):
-                part = np.einsum("sji,sjk,skl->sil", jacobian[:-1, a], info, jacobian[:-1, b])
-                np.add.at(blocks, (self.samples.first[:-1] + a, b - a), part)
-        w = 2 * self.prior.weight / max(K - 3, 1) * self.prior.focal**2
-        third = np.array([-1.0, 3, -3, 1])
-        for k in range(K - 3):
-            for a in range(4):
-                for b in range(a, 4):
-                    blocks[k + a, b - a] += w * third[a] * third[b] * np.eye(3)
-        floor = 1e-3 * np.trace(blocks[:, 0], axis1=1, axis2=2).mean() / 3
-        blocks[:, 0] += floor * np.eye(3)
-        blocks = blocks[K - self.num_free :]
-        F = self.num_free
-        band = np.zeros((3 * width, 3 * F))
-        for d in range(width):
-            for i in range(3):
-                for j in range(3):
-                    offset = 3 * d + j - i
-                    if offset >= 0:
-                        band[offset, i : 3 * (F - d) : 3][: F - d] = blocks[: F - d, d, i, j]
-        return band
+    def curvature(self) -> np.ndarray:
+        """Positive approximation of the negative Hessian at the start, in lower banded form.
+
+        The products of the events' own torques have the shape of the curvature of a peak; the prior is exact for small
+        steps between equally spaced control rotations.
+        """
+        information, jacobian = self._start
+        count = len(self.control)
+        blocks = np.zeros((count, max(jacobian.shape[1], len(_THIRD)), 3, 3))
+        spline_kernels.blocks(self.samples.first, jacobian, information, blocks)
+        for a in range(4 if count > 3 else 0):
+            for b in range(a, 4):
+                blocks[a : count - 3 + a, b - a] += 2 * self.penalty * _THIRD[a] * _THIRD[b] * np.eye(3)
+        blocks[:, 0] += _FLOOR * max(float(np.trace(blocks[:, 0], axis1=1, axis2=2).mean()), 1e-12) * np.eye(3)
+        return _banded(blocks[-self.num_free :])
 
 
-def sharpen(problem: SplineContrast, max_evaluations: int) -> tuple[Rotation, int]:
-    lower = cholesky_banded(problem.banded(), lower=True)
-    size, width = 3 * problem.num_free, len(lower)
-    upper = np.zeros_like(lower)  # the transpose, in solve_banded's layout
+def _banded(blocks: np.ndarray) -> np.ndarray:
+    """Lower banded form (3 D, 3 F) of a symmetric matrix of 3 x 3 blocks (F, D, 3, 3): entry (f, f + d)."""
+    count, width = blocks.shape[:2]
+    band = np.zeros((3 * width, 3 * count))
+    for d in range(min(width, count)):
+        for i in range(3):
+            for j in range(0 if d else i, 3):
+                band[3 * d + j - i, i : 3 * (count - d) : 3] = blocks[: count - d, d, i, j]
+    return band
+
+
+def sharpen(problem: SplineContrast, max_evaluations: int, tolerance: float) -> tuple[Rotation, int]:
+    """Climb to the sharpest panorama: L-BFGS in coordinates in which the curvature at the start is a unit matrix.
+
+    Args:
+        problem: where to start.
+        max_evaluations: of value and gradient.
+        tolerance: stop when an iteration gains less than this share of the contrast.
+
+    Returns:
+        All control rotations, and the evaluations spent.
+    """
+    lower = cholesky_banded(problem.curvature(), lower=True)
+    width, size = lower.shape
+    upper = np.zeros_like(lower)  # its transpose
     for k in range(width):
         upper[width - 1 - k, k:] = lower[k, : size - k]
 
-    def unscale(z):
-        return solve_banded((0, width - 1), upper, z).reshape(-1, 3)
+    def unscaled(z: np.ndarray) -> np.ndarray:
+        return np.asarray(solve_banded((0, width - 1), upper, z)).reshape(-1, 3)
 
-    def both(z):
-        value, slope = problem.gradient(unscale(z))
-        return -value, -solve_banded((width - 1, 0), lower, slope.ravel())
+    def negative(z: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = problem.gradient(unscaled(z))
+        return -value, -np.asarray(solve_banded((width - 1, 0), lower, slope.ravel()))
 
-    result = minimize(both, np.zeros(size), jac=True, method="L-BFGS-B",
-                      options={"maxfun": max_evaluations, "maxcor": 20, "ftol": 1e-7, "gtol": 1e-9})
-    return problem.moved(unscale(result.x)), result.nfev
+    options = {"maxfun": max_evaluations, "maxcor": _MEMORY, "ftol": tolerance, "gtol": 0.0}
+    found = minimize(negative, np.zeros(size), jac=True, method="L-BFGS-B", options=options)
+    return problem.moved(unscaled(found.x)), int(found.nfev)

@@ -8,18 +8,22 @@ here for rotations from the left).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy.interpolate import BSpline
-from scipy.spatial.transform import Rotation
+from scipy.sparse import csr_matrix, identity
+from scipy.sparse.linalg import splu
+from scipy.spatial.transform import Rotation, Slerp
 
 from evslam.errors import DataError
+from evslam.geometry import spline_kernels
+
+_FIT_ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class RotationSpline:
-    """A rotation for every time in [knots[degree], knots[-degree - 1]].
+    """A rotation for every time in `span`.
 
     Attributes:
         knots: (K + degree + 1,) seconds, increasing.
@@ -31,14 +35,47 @@ class RotationSpline:
     control: Rotation
     degree: int = 3
 
+    @staticmethod
+    def fit(knots: np.ndarray, t: np.ndarray, rotation: Rotation, degree: int = 3) -> RotationSpline:
+        """The spline closest to rotations at times (S,), increasing, that span it densely: least squares in angles."""
+        times = control_times(knots, degree)
+        spline = RotationSpline(knots, Slerp(t, rotation)(np.clip(times, t[0], t[-1])), degree)
+        samples = spline.at(t)
+        columns = samples.first[:, None] + np.arange(degree + 1)
+        rows = np.repeat(np.arange(len(t)), degree + 1)
+        basis = csr_matrix((samples.weights.ravel(), (rows, columns.ravel())), (len(t), len(times)))
+        solver = splu((basis.T @ basis + 1e-6 * identity(len(times))).tocsc())
+        control = spline.control
+        for _ in range(_FIT_ROUNDS):
+            error = (rotation * samples.rotation(control).inv()).as_rotvec()
+            control = Rotation.from_rotvec(solver.solve(basis.T @ error)) * control
+        return RotationSpline(knots, control, degree)
+
     @property
     def span(self) -> tuple[float, float]:
         """First and last time."""
         return float(self.knots[self.degree]), float(self.knots[-self.degree - 1])
 
+    @property
+    def control_times(self) -> np.ndarray:
+        """(K,) seconds at which the control rotations act most."""
+        return control_times(self.knots, self.degree)
+
     def at(self, t: np.ndarray) -> SplineSamples:
-        """Prepare the evaluation at times t (S,) within the span; the result serves any control rotations."""
-        return sample_times(self.knots, self.degree, t)
+        """Prepare the evaluation at times t (S,) within the span; the result serves any control rotations.
+
+        Raises:
+            DataError: a time outside the span.
+        """
+        first, last = self.span
+        slack = 1e-9 * (1 + last - first)
+        if len(t) and not (t.min() >= first - slack and t.max() <= last + slack):
+            raise DataError(f"no rotation at {t.min()} to {t.max()} s: the spline covers [{first}, {last}] s")
+        t, degree = np.clip(t, first, last), self.degree
+        before = np.searchsorted(self.knots, t, side="right") - 1 - degree
+        basis = BSpline.design_matrix(t, self.knots, degree).data.reshape(len(t), degree + 1)
+        start = np.clip(before, 0, len(self.control) - degree - 1)
+        return SplineSamples(start, np.ascontiguousarray(np.cumsum(basis[:, :0:-1], 1)[:, ::-1]))
 
     def rotation(self, t: np.ndarray) -> Rotation:
         """R(t) at times (S,) within the span."""
@@ -65,86 +102,26 @@ class SplineSamples:
     share: np.ndarray
 
     @property
-    def degree(self) -> int:
-        return self.share.shape[1]
-
-    def rotation(self, control: Rotation) -> Rotation:
-        """R at the times."""
-        result, steps = control[self.first], self._steps(control)
-        for j in range(self.degree):
-            result = result * Rotation.from_rotvec(self.share[:, j, None] * steps[self.first + j])
-        return result
-
-    def jacobian(self, control: Rotation) -> tuple[Rotation, np.ndarray]:
-        """R at the times, and J (S, degree + 1, 3, 3): small rotations delta of the control rotations from the left
-        turn R from the left by sum_j J[:, j] delta[first + j], all in world axes.
-        """
-        steps = self._steps(control)
-        inward = inverse_left_jacobian(steps) @ control[:-1].inv().as_matrix()
-        result = control[self.first]
-        out = np.zeros((len(self.first), self.degree + 1, 3, 3))
-        out[:, 0] = np.eye(3)
-        for j in range(self.degree):
-            k, part = self.first + j, self.share[:, j, None] * steps[self.first + j]
-            carried = self.share[:, j, None, None] * (result.as_matrix() @ left_jacobian(part) @ inward[k])
-            out[:, j] -= carried
-            out[:, j + 1] += carried
-            result = result * Rotation.from_rotvec(part)
-        return result, out
-
-    @staticmethod
-    def _steps(control: Rotation) -> np.ndarray:
-        return np.asarray((control[:-1].inv() * control[1:]).as_rotvec())
-
-    @cached_property
     def weights(self) -> np.ndarray:
         """(S, degree + 1) plain basis functions, which sum to 1."""
         ones, zeros = np.ones((len(self.first), 1)), np.zeros((len(self.first), 1))
         return np.concatenate([ones, self.share], 1) - np.concatenate([self.share, zeros], 1)
 
+    def rotation(self, control: Rotation) -> Rotation:
+        """R at the times, by the formula."""
+        result, steps = control[self.first], (control[:-1].inv() * control[1:]).as_rotvec()
+        for j in range(self.share.shape[1]):
+            result = result * Rotation.from_rotvec(self.share[:, j, None] * steps[self.first + j])
+        return result
 
-def sample_times(knots: np.ndarray, degree: int, t: np.ndarray) -> SplineSamples:
-    """Basis functions of a spline at times (S,).
-
-    Raises:
-        DataError: a time outside the span.
-    """
-    start, stop = knots[degree], knots[-degree - 1]
-    slack = 1e-9 * (1 + abs(stop - start))
-    if len(t) and not (t.min() >= start - slack and t.max() <= stop + slack):
-        raise DataError(f"no rotation at {t.min()} to {t.max()} s: the spline covers [{start}, {stop}] s")
-    t = np.clip(t, start, stop)
-    last = len(knots) - degree - 2  # the last control rotation
-    first = np.clip(np.searchsorted(knots, t, side="right") - 1 - degree, 0, last - degree)
-    values = BSpline.design_matrix(t, knots, degree).data.reshape(len(t), degree + 1)
-    return SplineSamples(first, np.cumsum(values[:, :0:-1], 1)[:, ::-1])
+    def jacobian(self, control: Rotation) -> tuple[np.ndarray, np.ndarray]:
+        """R (S, 3, 3) at the times, and J (S, degree + 1, 3, 3): small rotations e of the control rotations from the
+        left turn R from the left by sum_j J[:, j] e[first + j], all in world axes.
+        """
+        rotation, jacobian = spline_kernels.evaluate(control.as_quat(), self.first, self.share)
+        return rotation, jacobian
 
 
-def left_jacobian(phi: np.ndarray) -> np.ndarray:
-    """J (..., 3, 3) with exp(phi + J^-1 d) = exp(d) exp(phi) for small d, phi (..., 3) in radians."""
-    angle, cross = _angle(phi), skew(phi)
-    half = 0.5 * angle
-    first = 0.5 * np.sinc(half / np.pi) ** 2  # (1 - cos) / angle^2
-    second = np.where(angle < 1e-3, 1 / 6 - angle**2 / 120, (1 - np.sinc(angle / np.pi)) / np.maximum(angle, 1e-3) ** 2)
-    return np.asarray(np.eye(3) + first * cross + second * (cross @ cross))
-
-
-def inverse_left_jacobian(phi: np.ndarray) -> np.ndarray:
-    """Inverse of `left_jacobian`, for |phi| < 2 pi."""
-    angle, cross = _angle(phi), skew(phi)
-    safe = np.maximum(angle, 1e-3)
-    exact = (1 - 0.5 * safe / np.tan(0.5 * safe)) / safe**2
-    second = np.where(angle < 1e-3, 1 / 12 + angle**2 / 720, exact)
-    return np.asarray(np.eye(3) - 0.5 * cross + second * (cross @ cross))
-
-
-def _angle(phi: np.ndarray) -> np.ndarray:
-    return np.asarray(np.linalg.norm(phi, axis=-1)[..., None, None])
-
-
-def skew(v: np.ndarray) -> np.ndarray:
-    """(..., 3, 3) matrix of the cross product with v (..., 3)."""
-    out = np.zeros((*v.shape, 3))
-    out[..., 0, 1], out[..., 0, 2], out[..., 1, 2] = -v[..., 2], v[..., 1], -v[..., 0]
-    out[..., 1, 0], out[..., 2, 0], out[..., 2, 1] = v[..., 2], -v[..., 1], v[..., 0]
-    return out
+def control_times(knots: np.ndarray, degree: int) -> np.ndarray:
+    """(K,) times at which the control rotations act most: means of `degree` successive knots."""
+    return np.asarray(np.convolve(knots[1:-1], np.full(degree, 1 / degree), "valid"))

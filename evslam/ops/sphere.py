@@ -16,7 +16,7 @@ from evslam.errors import ConfigError
 from evslam.ops.binning import bin_events
 from evslam.ops.fused_bins import Grid
 from evslam.ops.fused_simd import LINE
-from evslam.ops.sphere_kernels import SUMS, compile_sphere_backward, compile_sphere_forward
+from evslam.ops.sphere_kernels import SUMS, begin, compile_sphere_backward, compile_sphere_forward, fill, finish
 
 GRADIENT_STEP = {"functional": 2, "raw": 0}  # degree of the gradient's B-spline above that of the image
 DTYPE = np.dtype(np.float32)
@@ -50,22 +50,18 @@ def sphere_events(t: np.ndarray, bearing: np.ndarray, nodes: np.ndarray, weight:
             finite are left out.
         weight: of every event.
     """
-    inside = (t >= nodes[0]) & (t < nodes[-1]) & np.isfinite(bearing).all(1)
-    t, bearing = t[inside], bearing[inside]
-    counts = np.diff(np.searchsorted(t, nodes))
-    lanes = LINE // DTYPE.itemsize
-    vectors = -(-counts // lanes)
-    starts = np.concatenate([[0], np.cumsum(vectors)]) * lanes
-    before = np.repeat(np.arange(len(counts)), counts)
-    place = starts[before] + np.arange(len(t)) - np.repeat(np.cumsum(counts) - counts, counts)
-    columns = np.zeros((4, int(starts[-1])), DTYPE)
-    columns[:2, place] = bearing.T
-    columns[2, place] = (t - nodes[before]) / (nodes[before + 1] - nodes[before])
-    columns[3, place] = weight
-    radius = float(np.sqrt((bearing.astype(np.float64) ** 2).sum(1).max(initial=0.0)))
-    return SphereEvents(
-        columns, np.repeat(np.arange(len(counts)), vectors), len(nodes), len(t), float(np.arctan(radius))
-    )
+    lanes, finite = LINE // DTYPE.itemsize, np.isfinite(bearing.sum(dtype=np.float64))
+    if not finite:
+        live = np.isfinite(bearing).all(1)
+        t, bearing = t[live], bearing[live]
+    edges = np.searchsorted(t, nodes)
+    t, bearing = t[edges[0] : edges[-1]], bearing[edges[0] : edges[-1]]
+    vectors = -(-np.diff(edges) // lanes)
+    starts = np.concatenate([[0], np.cumsum(vectors)])
+    columns = np.zeros((4, int(starts[-1]) * lanes), DTYPE)
+    radius = np.sqrt(fill(t, bearing, nodes, starts, weight, lanes, columns))
+    interval = np.repeat(np.arange(len(vectors)), vectors)
+    return SphereEvents(columns, interval, len(nodes), len(t), float(np.arctan(radius)))
 
 
 @dataclass(frozen=True)
@@ -82,9 +78,13 @@ class SphereGrid:
 
     def __post_init__(self) -> None:
         if self.gradient not in GRADIENT_STEP:
-            raise ConfigError(f"gradient {self.gradient!r} does not exist here; choose one of {', '.join(GRADIENT_STEP)}")
+            raise ConfigError(
+                f"gradient {self.gradient!r} does not exist here; choose one of {', '.join(GRADIENT_STEP)}"
+            )
         if not (0 <= self.degree <= 3 and self.gradient_degree >= 1):
-            raise ConfigError(f"degree {self.degree} with gradient {self.gradient} has no slope; give 1 to 3, or functional")
+            raise ConfigError(
+                f"degree {self.degree} with gradient {self.gradient} has no slope; give 1 to 3, or functional"
+            )
         if self.width < 16 or self.width % 2:
             raise ConfigError(f"the panorama is {self.width} bins wide; give an even number of at least 16")
         object.__setattr__(self, "grid", Grid(self.width // 2, self.width, self.gradient_degree))
@@ -106,32 +106,16 @@ class SphereGrid:
         """View (W / 2, W) of the pixels of an image."""
         return self.grid.image(flat)
 
-    def rows(self, rotations: np.ndarray, reach: float) -> slice:
-        """Rows of the padded image that events within `reach` of the optical axes (S, 3, 3) can touch."""
+    def frame(self, rotations: np.ndarray, reach: float) -> tuple[int, int, int, int, int]:
+        """First and last row (padded) that events within `reach` radians of the optical axes (S, 3, 3) can touch; and
+        width, pad and stride of the memory.
+        """
         latitude = np.arcsin(np.clip(rotations[:, 1, 2], -1, 1))
-        low, high = (float(latitude.min()) - reach, float(latitude.max()) + reach)
-        half, border = self.grid.height / 2 + self.grid.pad, self.gradient_degree + 1
-        first, last = (int(np.floor(each * self.bins_per_radian + half)) for each in (low, high))
-        return slice(max(first - border, 0), min(last + border + 1, self.grid.rows))
-
-    def padded(self, flat: np.ndarray, rows: slice) -> np.ndarray:
-        """View of rows with their borders."""
-        return flat[: self.grid.rows * self.grid.stride].reshape(self.grid.rows, self.grid.stride)[rows]
-
-    def fold(self, flat: np.ndarray, rows: slice) -> None:
-        """Bring the votes beyond the seam home, and show on either side what lies across it."""
-        pad, width = self.grid.pad, self.width
-        image = self.padded(flat, rows)
-        image[:, width : width + pad] += image[:, :pad]
-        image[:, pad : 2 * pad] += image[:, width + pad : width + 2 * pad]
-        self.wrap(flat, rows)
-
-    def wrap(self, flat: np.ndarray, rows: slice) -> None:
-        """Show on either side what lies across the seam."""
-        pad, width = self.grid.pad, self.width
-        image = self.padded(flat, rows)
-        image[:, :pad] = image[:, width : width + pad]
-        image[:, width + pad : width + 2 * pad] = image[:, pad : 2 * pad]
+        pad, border = self.grid.pad, self.gradient_degree + 1
+        low, high = (float(each) * self.bins_per_radian for each in (latitude.min() - reach, latitude.max() + reach))
+        middle = self.grid.height / 2 + pad
+        first, last = int(np.floor(low + middle)) - border, int(np.floor(high + middle)) + border + 1
+        return max(first, 0), min(last, self.grid.rows), self.width, pad, self.grid.stride
 
 
 class SphereContrast:
@@ -148,25 +132,18 @@ class SphereContrast:
     """
 
     def __init__(self, events: SphereEvents, grid: SphereGrid, background: np.ndarray | None = None) -> None:
-        self.events, self.grid, self.background = events, grid, background
+        self.events, self.grid = events, grid
+        self.background = grid.zeros() if background is None else background
         self.image = grid.zeros()
         self.coords = np.empty_like(events.columns[:2])
-        scale, centre = grid.bins_per_radian, (grid.width - 1) / 2 + grid.grid.pad
-        self.view = np.array([scale, scale, centre, (grid.grid.height - 1) / 2 + grid.grid.pad], DTYPE)
+        scale, pad = grid.bins_per_radian, grid.grid.pad
+        self.view = np.array([scale, scale, (grid.width - 1) / 2 + pad, (grid.grid.height - 1) / 2 + pad], DTYPE)
         self._forward = compile_sphere_forward(grid.degree, DTYPE)
         self._backward = compile_sphere_backward(grid.gradient_degree, DTYPE)
 
     def value(self, rotations: np.ndarray) -> float:
         """The contrast for rotations (S, 3, 3), R_world_cam of the nodes."""
-        rows = self.grid.rows(rotations, self.events.reach)
-        image = self.grid.padded(self.image, rows)
-        image[:] = 0 if self.background is None else self.grid.padded(self.background, rows)
-        if self.background is not None:  # votes go beyond the seam before they are folded
-            self._clear_borders(image)
-        before = self._squares(image)
-        self._vote(rotations, self.image)
-        self.grid.fold(self.image, rows)
-        return (self._squares(image) - before) / max(self.events.num_events, 1)
+        return self._image(rotations, self.image) / max(self.events.num_events, 1)
 
     def gradient(self, rotations: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """The contrast; torques (S, 3) on the nodes: gradients to small rotations from the left, world axes; and the
@@ -184,27 +161,19 @@ class SphereContrast:
         return value, scale * torque, scale**2 * products
 
     def add_to(self, flat: np.ndarray, rotations: np.ndarray) -> None:
-        """Vote into the flat memory of a map, and fold it."""
-        rows = self.grid.rows(rotations, self.events.reach)
-        self._clear_borders(self.grid.padded(flat, rows))
-        self._vote(rotations, flat)
-        self.grid.fold(flat, rows)
+        """Vote into the flat memory of a map."""
+        self.background = flat
+        self._image(rotations, flat)
 
-    def _vote(self, rotations: np.ndarray, flat: np.ndarray) -> None:
+    def _image(self, rotations: np.ndarray, flat: np.ndarray) -> float:
+        """Background and votes to flat memory; returns by how much the sum of squares has grown."""
+        frame = self.grid.frame(rotations, self.events.reach)
+        begin(self.background, flat, frame)
         self._forward(self.events.columns, self.events.interval, self._motion(rotations), self.coords, flat)
+        return float(finish(self.background, flat, frame))
 
     def _motion(self, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         return np.ascontiguousarray(rotations, DTYPE).ravel(), self.view, self.grid.grid.stride
-
-    def _clear_borders(self, image: np.ndarray) -> None:
-        pad, width = self.grid.grid.pad, self.grid.width
-        image[:, :pad] = 0
-        image[:, width + pad :] = 0
-
-    def _squares(self, image: np.ndarray) -> float:
-        pad = self.grid.grid.pad
-        pixels = image[:, pad : pad + self.grid.width]
-        return float(np.einsum("ij,ij->i", pixels, pixels).sum(dtype=np.float64))
 
 
 def bin_on_sphere(direction: Tensor, width: int, kernel: str = "quadratic", gradient: str = "functional") -> Tensor:

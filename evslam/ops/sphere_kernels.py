@@ -171,3 +171,56 @@ def compile_sphere_backward(degree: int, dtype: np.dtype) -> Callable[..., None]
             row[9], row[10], row[11] = row[9] + total(hy * hy), row[10] + total(hy * hz), row[11] + total(hz * hz)
 
     return backward
+
+
+@numba.njit(**JIT)
+def begin(background: Any, image: Any, frame: Any) -> None:
+    """Rows [first, last) of the image become those of the background, with empty borders; frame as in `finish`."""
+    first, last, width, pad, stride = frame
+    for row in range(first, last):
+        start = row * stride
+        image[start : start + pad] = 0
+        image[start + pad : start + pad + width] = background[start + pad : start + pad + width]
+        image[start + pad + width : start + stride] = 0
+
+
+@numba.njit(**JIT)
+def finish(background: Any, image: Any, frame: Any) -> float:
+    """Bring the votes beyond the seam home, show on either side what lies across it; sum of squares over the background's.
+
+    frame: (first row, last row, width, pad, stride); rows beyond the image are borders and do not count.
+    """
+    first, last, width, pad, stride = frame
+    total = 0.0
+    height = width // 2
+    for row in range(first, last):
+        left = row * stride
+        right = left + width
+        for i in range(pad):
+            image[right + i] += image[left + i]
+            image[left + pad + i] += image[right + pad + i]
+        for i in range(pad):
+            image[left + i] = image[right + i]
+            image[right + pad + i] = image[left + pad + i]
+        if pad <= row < pad + height:
+            squares = image.dtype.type(0)
+            for i in range(left + pad, right + pad):
+                squares += image[i] * image[i] - background[i] * background[i]
+            total += squares
+    return total
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def fill(t: Any, bearing: Any, nodes: Any, starts: Any, weight: float, lanes: int, columns: Any) -> float:
+    """Events (N,) into columns (4, M), those of an interval from vector starts[interval] on; largest squared radius."""
+    largest, interval, place = 0.0, 0, starts[0] * lanes
+    for i in range(len(t)):
+        while t[i] >= nodes[interval + 1]:
+            interval += 1
+            place = starts[interval] * lanes
+        columns[0, place], columns[1, place] = bearing[i, 0], bearing[i, 1]
+        columns[2, place] = (t[i] - nodes[interval]) / (nodes[interval + 1] - nodes[interval])
+        columns[3, place] = weight
+        largest = max(largest, bearing[i, 0] ** 2 + bearing[i, 1] ** 2)
+        place += 1
+    return largest

@@ -59,6 +59,12 @@ class ConstantVelocity:
         self.T_world_cam = T_world_ref * SE3.exp(torch.from_numpy(start * (whole - before)))
         return T_world_ref.vec()
 
+    def correct(self, T_world_cam: np.ndarray, omega: np.ndarray | None) -> None:
+        """Replace the pose (7,) at the end of the last batch, and the angular velocity (3,) there if it is known."""
+        self.T_world_cam = SE3.InitFromVec(torch.from_numpy(T_world_cam))
+        if omega is not None:
+            self.twist = np.concatenate([self.twist[:3], omega])
+
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on."""
         return {"T_world_cam": self.T_world_cam.vec(), "twist": torch.from_numpy(self.twist), "state": self.state.value}
