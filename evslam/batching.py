@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,24 +16,32 @@ from evslam.types import EventBatch, Events
 
 @dataclass(frozen=True)
 class Packet:
-    """Raw events of the half-open interval [start_us, stop_us)."""
+    """Raw events of the half-open interval [start_us, stop_us); `whole` unless the end of the recording cut it off."""
 
     start_us: int
     stop_us: int
     events: Events
+    whole: bool = True
 
 
-def packets(chunks: Iterable[Events], config: BatchConfig, start_us: int | None = None) -> Iterator[Packet]:
-    """Cut a stream into contiguous packets, limited by count and by duration.
+def packets(
+    chunks: Iterable[Events],
+    config: BatchConfig,
+    start_us: int | None = None,
+    pace: Callable[[], float] = lambda: 0.0,
+) -> Iterator[Packet]:
+    """Cut a stream into contiguous packets, limited by count, by duration and by image motion.
 
-    A packet ends before the event that would exceed `num_events`, or after `max_duration_s`, whichever comes first;
-    events with equal time stamps stay together. An interval without events becomes one empty packet that ends at
-    the next event. The last packet holds what is left, so every event is processed.
+    A packet ends before the event that would exceed `num_events`, or after `max_duration_s`, whichever comes first.
+    With more than `min_events` it ends as soon as the image has moved by `max_displacement_px`, too. Events with equal time
+    stamps stay together. An interval without events becomes one empty packet that ends at the next event. The last
+    packet holds what is left, so every event is processed.
 
     Args:
         chunks: events sorted by time, across chunks too.
         config: the limits.
         start_us: begin of the first packet; None for the first event.
+        pace: speed of the image in pixels per second, asked for each packet.
 
     Yields:
         Packets whose intervals follow each other without gap. At most one chunk and one packet are held in memory.
@@ -44,21 +52,24 @@ def packets(chunks: Iterable[Events], config: BatchConfig, start_us: int | None 
         held = Events.concatenate([held, chunk])
         if start_us is None and len(held):
             start_us = int(held.t[0])
-        while start_us is not None and (stop_us := _cut(held.t, start_us, longest, config.num_events)) is not None:
+        while start_us is not None and (stop_us := _cut(held.t, start_us, longest, config, pace)) is not None:
             count = int(np.searchsorted(held.t, stop_us))
             yield Packet(start_us, stop_us, held[:count])
             held, start_us = held[count:], stop_us
     if start_us is not None and len(held):
-        yield Packet(start_us, int(held.t[-1]) + 1, held)
+        yield Packet(start_us, int(held.t[-1]) + 1, held, whole=False)
 
 
-def _cut(t: np.ndarray, start_us: int, longest: int, num_events: int) -> int | None:
+def _cut(t: np.ndarray, start_us: int, longest: int, config: BatchConfig, pace: Callable[[], float]) -> int | None:
     """End of the packet that begins at start_us, or None while the events at hand cannot tell."""
     if not len(t):
         return None
-    limit = start_us + longest
+    limit, num_events = start_us + longest, config.num_events
     if t[0] >= limit:
         return int(t[0])
+    moved = start_us + max(round(min(config.max_displacement_px / max(pace(), 1e-9), config.max_duration_s) * 1e6), 1)
+    enough = int(t[config.min_events]) if len(t) > config.min_events else limit
+    limit = min(limit, max(moved, enough))
     if len(t) > num_events and t[num_events] < limit:
         stop = int(t[num_events])
         return stop if stop > t[0] else _after_burst(t, stop, limit)
@@ -98,6 +109,7 @@ class BearingTable:
             bearing=bearing,
             polarity=polarity,
             num_dropped=len(events) - len(pixel),
+            whole=packet.whole,
         )
 
     @cached_property

@@ -42,7 +42,8 @@ class SensorConfig:
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """Limits of an event batch: at most `num_events` events and at most `max_duration_s` seconds.
+    """Limits of an event batch: at most `num_events` events, at most `max_duration_s` seconds and, once it has
+    `min_events`, at most `max_displacement_px` pixels of image motion.
 
     A batch with fewer than `min_events` events, or one that the end of the recording cuts
     off to less than `min_share` of both limits, is bridged by the motion model.
@@ -50,6 +51,7 @@ class BatchConfig:
 
     num_events: int
     max_duration_s: float
+    max_displacement_px: float
     min_events: int
     min_share: float
 
@@ -64,6 +66,7 @@ class TrackerConfig:
         objective: contrast measure (variance, mean_square, gradient_magnitude).
         start_scales: image scales tried coarse to fine from an unknown motion.
         warm_scales: image scales used when the previous batch was tracked.
+        max_events: of a batch that are used, evenly thinned.
         margin: canvas beyond the sensor on each side, as a share of its width.
         max_evaluations: objective evaluations per scale.
         step_tolerance_px: stop when the motion changes by less than this RMS event displacement.
@@ -83,6 +86,7 @@ class TrackerConfig:
     objective: str
     start_scales: tuple[float, ...]
     warm_scales: tuple[float, ...]
+    max_events: int
     margin: float
     max_evaluations: int
     step_tolerance_px: float
@@ -106,6 +110,7 @@ class AdjustConfig:
         nodes_per_knot: between nodes, rotation matrices are interpolated linearly.
         events_per_knot: at most so many events of a knot interval are used, evenly thinned.
         smoothness: share of the contrast that a mean squared third difference of one pixel costs.
+        stiffness: share of the contrast that a mean squared change of one pixel from the start of a search costs.
         width: columns of the panorama that new events are aligned with.
         window_knots: knot intervals that are adjusted with every batch.
         window_evaluations, window_tolerance: evaluations, and the gain in contrast below which the search stops.
@@ -124,6 +129,7 @@ class AdjustConfig:
     nodes_per_knot: int
     events_per_knot: int
     smoothness: float
+    stiffness: float
     width: int
     window_knots: int
     window_evaluations: int
@@ -134,6 +140,39 @@ class AdjustConfig:
     refine_evaluations: int
     refine_tolerance: float
     max_events: int
+
+
+@dataclass(frozen=True)
+class RelocaliseConfig:
+    """Search for the place on the panorama after a stretch without tracking (rotation only).
+
+    Attributes:
+        min_gap_px: image motion without measurement above which the place is searched for.
+        near_deg: radius around the expected rotation that is searched after a gap.
+        step_deg: distance of candidates.
+        visited_deg: after a loss, rotations that were passed before are candidates too, so far apart.
+        max_visited: at most so many of them.
+        widths: columns of the panorama, divisors of `adjust.width`, coarse to fine.
+        max_events: of the batch that are used for it.
+        evaluations: for each width.
+        check_interval_s: agreement with the panorama is checked so often while all seems well.
+        max_doubts: checks in a row that may fail before the place counts as lost.
+        patience_s: after so long in vain, the expected rotation is taken: the camera may see what it never saw.
+        min_score: standard deviations by which a place must stand out from its surroundings.
+    """
+
+    min_gap_px: float
+    near_deg: float
+    step_deg: float
+    visited_deg: float
+    max_visited: int
+    widths: tuple[int, ...]
+    max_events: int
+    evaluations: int
+    check_interval_s: float
+    max_doubts: int
+    patience_s: float
+    min_score: float
 
 
 @dataclass(frozen=True)
@@ -172,6 +211,7 @@ class Config:
     batch: BatchConfig
     tracker: TrackerConfig
     adjust: AdjustConfig
+    relocalise: RelocaliseConfig
     auto: AutoConfig
     map: MapConfig
     run: RunConfig
@@ -182,6 +222,15 @@ class Config:
         for name, value in (
             ("batch.num_events", self.batch.num_events),
             ("batch.max_duration_s", self.batch.max_duration_s),
+            ("batch.max_displacement_px", self.batch.max_displacement_px),
+            ("tracker.max_events", self.tracker.max_events),
+            ("adjust.knot_px", self.adjust.knot_px),
+            ("adjust.speed_decay_s", self.adjust.speed_decay_s),
+            ("adjust.nodes_per_knot", self.adjust.nodes_per_knot),
+            ("adjust.events_per_knot", self.adjust.events_per_knot),
+            ("adjust.window_knots", self.adjust.window_knots),
+            ("adjust.pose_interval_us", self.adjust.pose_interval_us),
+            ("adjust.max_events", self.adjust.max_events),
             ("tracker.max_evaluations", self.tracker.max_evaluations),
             ("tracker.step_tolerance_px", self.tracker.step_tolerance_px),
             ("tracker.rest_decay_s", self.tracker.rest_decay_s),
@@ -199,6 +248,18 @@ class Config:
         ):
             if not 0 < value < math.inf:
                 raise ConfigError(f"{name} is {value}; give a finite number above zero")
+        if len(self.adjust.knot_s) != 2 or not 0 < self.adjust.knot_s[0] <= self.adjust.knot_s[1] < math.inf:
+            raise ConfigError(
+                f"adjust.knot_s is {list(self.adjust.knot_s)}; give the shortest and the longest, in seconds"
+            )
+        for width in (self.adjust.width, *self.adjust.refine_widths):
+            if width < 64 or width % 2:
+                raise ConfigError(f"a panorama of adjust is {width} columns wide; give an even number of at least 64")
+        for width in self.relocalise.widths:
+            if width < 16 or width % 2 or self.adjust.width % width:
+                raise ConfigError(
+                    f"relocalise.widths holds {width}; give divisors of adjust.width = {self.adjust.width}"
+                )
         if not 0 <= self.tracker.margin <= 1:
             raise ConfigError(f"tracker.margin is {self.tracker.margin}; give a share of the sensor's width in [0, 1]")
         if self.map.panorama_width < 16 or self.map.panorama_width % 2:

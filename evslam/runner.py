@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from evslam.backend.rotation_trajectory import RotationTrajectory
 from evslam.config import Config, dump_config
 from evslam.errors import ConfigError, DataError
 from evslam.io.results import prepare_run_dir, write_metrics
@@ -104,7 +105,7 @@ class _Loop:
         total_s, done_s = ((us - self.session.start_us) * 1e-6 for us in (self.session.stop_us, self.next_us))
         show = self.options.progress
         with _stop_on_signal() as stop, progress_bar(self.mode, total_s, done_s, show=show) as bar:
-            for batch in self.session.batches(self.config, self.next_us):
+            for batch in self.session.batches(self.config, self.next_us, lambda: self.slam.pace):
                 result = self.slam.process(batch)
                 self.writer.write(result)
                 self._note(batch, result)
@@ -121,10 +122,10 @@ class _Loop:
         self._save()
         return bool(stop)
 
-    def refine(self) -> None:
+    def refine(self, trajectory: RotationTrajectory) -> None:
         """Adjust the whole trajectory; its time counts."""
         wall, cpu = time.perf_counter(), time.process_time()
-        self.slam.refine()
+        trajectory.refine()
         self.tally.refine_wall_s = time.perf_counter() - wall
         self.tally.wall_s += self.tally.refine_wall_s
         self.tally.cpu_s += time.process_time() - cpu
@@ -176,11 +177,11 @@ def _checkpoint(out: Path, config: Config) -> dict[str, Any]:
 
 def _finish(loop: _Loop, out: Path, cut_short: str | None) -> dict[str, Any]:
     """Map, pictures, plots and metrics.json of whatever was processed; `cut_short` is the status of a run that was."""
-    trajectory = loop.slam.trajectory
+    trajectory = None if loop.slam.panoramic is None else loop.slam.panoramic.trajectory
     panorama = None
     if trajectory is not None:
         if loop.config.adjust.refine:
-            loop.refine()
+            loop.refine(trajectory)
         panorama = trajectory.panorama(loop.config.map.panorama_width)
     loop.writer.write_final(None if trajectory is None else trajectory.poses)
     points = write_map(out, panorama, loop.config.map.max_points)

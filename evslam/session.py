@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +41,10 @@ class Session:
     start_us: int
     stop_us: int
 
-    def batches(self, config: Config, start_us: int) -> Iterator[EventBatch]:
-        """Undistorted batches from start_us to the end of the session, read in a stream."""
+    def batches(self, config: Config, start_us: int, pace: Callable[[], float] = lambda: 0.0) -> Iterator[EventBatch]:
+        """Undistorted batches from start_us to the end of the session, read in a stream; `pace`: see `packets`."""
         chunks = self.recording.reader.read(start_us, self.stop_us, config.run.chunk_events)
-        return (self.table.batch(packet) for packet in packets(chunks, config.batch, start_us))
+        return (self.table.batch(packet) for packet in packets(chunks, config.batch, start_us, pace))
 
 
 def open_session(options: RunOptions, config: Config) -> Session:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -62,6 +62,7 @@ class EventBatch:
         bearing: (N, 2) float, undistorted normalised image coordinates (X / Z, Y / Z) in the camera frame.
         polarity: (N,) bool.
         num_dropped: events left out because their pixel cannot be undistorted.
+        whole: False where the end of the recording cut the batch off.
     """
 
     t_ref_us: int
@@ -71,10 +72,18 @@ class EventBatch:
     bearing: Tensor
     polarity: Tensor
     num_dropped: int = 0
+    whole: bool = True
 
     @property
     def num_events(self) -> int:
         return self.t.shape[0]
+
+    def thinned(self, max_events: int) -> EventBatch:
+        """Every k-th event, with the smallest k that leaves at most `max_events`."""
+        step = max(-(-self.num_events // max_events), 1)
+        if step == 1:
+            return self
+        return replace(self, t=self.t[::step], bearing=self.bearing[::step], polarity=self.polarity[::step])
 
 
 class TrackingState(Enum):

@@ -1,13 +1,15 @@
 """Bundle adjustment of a turning camera: the rotation spline whose events make the panorama sharpest.
 
-The unknowns are control rotations of the trajectory. The panorama is eliminated: for given rotations it is the image of
-the events, on top of a map of earlier ones if there is one. Contrast and gradient go through the histogram by functional
-backpropagation; a prior on the third difference of the control rotations keeps smooth what events do not measure.
+The unknowns are control rotations of the trajectory. The panorama is eliminated: for given rotations it is the image
+of the events, on top of a map of earlier ones if there is one. Contrast and gradient go through the histogram by
+functional backpropagation; a prior on the third difference of the control rotations keeps smooth what events do not
+measure.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cholesky_banded, solve_banded
@@ -25,15 +27,26 @@ _MEMORY = 20  # pairs that L-BFGS keeps
 
 @dataclass(frozen=True)
 class Smoothness:
-    """Prior on the third difference of the control rotations.
+    """Priors on the control rotations, each as the share of the contrast that a mean square of one pixel costs.
 
     Attributes:
-        weight: share of the contrast at the start that a mean square of one pixel costs.
+        third: of their third difference.
+        change: of their change from the start of the search, so that a stretch with few events does not run away.
         focal: pixels per radian.
+        breaks: times at which the trajectory may jump: no third difference across them counts.
     """
 
-    weight: float
+    third: float
+    change: float
     focal: float
+    breaks: tuple[float, ...] = ()
+
+    def held(self, control_times: np.ndarray) -> np.ndarray:
+        """(K - 3,) whether each third difference of K control rotations counts."""
+        held = np.ones(max(len(control_times) - 3, 0), bool)
+        for time in self.breaks:
+            held &= ~((control_times[:-3] < time) & (time <= control_times[3:]))
+        return held
 
 
 class SplineContrast:
@@ -56,8 +69,10 @@ class SplineContrast:
         prior: Smoothness,
     ) -> None:
         self.contrast, self.samples, self.control, self.num_free = contrast, samples, spline.control, num_free
-        self.spacing = np.diff(spline.control_times)
-        self.penalty = prior.weight * prior.focal**2 / max(len(self.spacing) - 2, 1)
+        times = spline.control_times
+        self.spacing, self.held = np.diff(times), prior.held(times)
+        self.penalty = prior.third * prior.focal**2 / max(len(self.spacing) - 2, 1)
+        self.stiffness = prior.change * prior.focal**2 / num_free
         rotation, jacobian = samples.jacobian(self.control)
         value, _, products = contrast.gradient(rotation)
         self.scale = max(abs(value), 1e-9)
@@ -77,13 +92,14 @@ class SplineContrast:
         slope = spline_kernels.pull_back(self.samples.first, jacobian, torque, len(control))
         penalty, pull = self._prior(control)
         slope = (slope / self.scale - pull)[-self.num_free :]
-        return value / self.scale - penalty, np.einsum("kij,ki->kj", spline_kernels.left_jacobians(delta), slope)
+        slope = np.einsum("kij,ki->kj", spline_kernels.left_jacobians(delta), slope) - 2 * self.stiffness * delta
+        return value / self.scale - penalty - self.stiffness * float((delta**2).sum()), slope
 
     def _prior(self, control: Rotation) -> tuple[float, np.ndarray]:
         """Penalty on third differences, and its gradient (K, 3); steps are divided by their duration."""
         steps, inward = spline_kernels.steps(control.as_quat())
         rate, unit = steps / self.spacing[:, None], self.spacing[1:-1, None]
-        third = (rate[2:] - 2 * rate[1:-1] + rate[:-2]) * unit
+        third = (rate[2:] - 2 * rate[1:-1] + rate[:-2]) * unit * self.held[:, None]
         weighted, pull = 2 * self.penalty * third * unit, np.zeros_like(steps)
         for offset, factor in enumerate((1.0, -2.0, 1.0)):
             pull[offset : len(pull) - 2 + offset] += factor * weighted
@@ -105,7 +121,9 @@ class SplineContrast:
         spline_kernels.blocks(self.samples.first, jacobian, information, blocks)
         for a in range(4 if count > 3 else 0):
             for b in range(a, 4):
-                blocks[a : count - 3 + a, b - a] += 2 * self.penalty * _THIRD[a] * _THIRD[b] * np.eye(3)
+                weight = 2 * self.penalty * _THIRD[a] * _THIRD[b] * self.held
+                blocks[a : count - 3 + a, b - a] += weight[:, None, None] * np.eye(3)
+        blocks[:, 0] += 2 * self.stiffness * np.eye(3)
         blocks[:, 0] += _FLOOR * max(float(np.trace(blocks[:, 0], axis1=1, axis2=2).mean()), 1e-12) * np.eye(3)
         return _banded(blocks[-self.num_free :])
 
@@ -146,5 +164,6 @@ def sharpen(problem: SplineContrast, max_evaluations: int, tolerance: float) -> 
         return -value, -np.asarray(solve_banded((width - 1, 0), lower, slope.ravel()))
 
     options = {"maxfun": max_evaluations, "maxcor": _MEMORY, "ftol": tolerance, "gtol": 0.0}
-    found = minimize(negative, np.zeros(size), jac=True, method="L-BFGS-B", options=options)
+    search: Any = minimize
+    found = search(negative, np.zeros(size), jac=True, method="L-BFGS-B", options=options)
     return problem.moved(unscaled(found.x)), int(found.nfev)

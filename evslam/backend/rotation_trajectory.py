@@ -39,6 +39,7 @@ class RotationTrajectory:
         self.retired = 0  # knot intervals whose events have gone to the panorama
         self.recent = np.empty(0), np.empty((0, 2), np.float32)
         self.kept: list[tuple[np.ndarray, np.ndarray]] = []
+        self.breaks: list[float] = []  # seconds at which the place was found anew
         self.stride = 1  # of the kept events, for the refinement at the end
 
     @property
@@ -64,34 +65,53 @@ class RotationTrajectory:
         t_us = t_us if len(t_us) else np.array([(start_us + stop_us) // 2])
         return Trajectory(t_us, self.poses(t_us))
 
-    def omega(self, t_us: int) -> np.ndarray:
-        """(3,) angular velocity in camera axes, rad/s, at a time that the spline covers."""
+    def omega(self, t_us: np.ndarray) -> np.ndarray:
+        """(M, 3) angular velocity in camera axes, rad/s, at increasing times (M,) that the spline covers."""
         t = (t_us - self.start_us) * _US
-        return self._around(t).angular_velocity(np.array([t]))[0]
+        return self._around(t[0]).angular_velocity(t)
 
-    def extend(self, batch: EventBatch, omega: np.ndarray, *, measured: bool) -> None:
-        """Grow to the end of a batch at a constant angular velocity, and take its events.
-
-        Args:
-            batch: follows the last one without gap.
-            omega: (3,) rad/s that the front-end measured or the motion model expects.
-            measured: take the events; otherwise only the motion goes on.
-        """
+    def extend(self, batch: EventBatch, omega: np.ndarray) -> None:
+        """Grow to the end of a batch, which follows the last one without gap, at angular velocity omega (3,) rad/s."""
         start, stop = ((us - self.start_us) * _US for us in (batch.start_us, batch.stop_us))
         self.speed = max(float(np.linalg.norm(omega)), self.speed * np.exp((start - stop) / self.config.speed_decay_s))
-        spacing = self._spacing(self.speed)
         while self.knots[-SPLINE_DEGREE - 1] < stop:
-            self.knots.append(self.knots[-1] + spacing)
+            self.knots.append(self.knots[-1] + self._spacing(self.speed))
             self.control.append(self.control[-1])
         self._extrapolate(start, omega)
-        if measured:
-            quota = self.config.events_per_knot * (stop - start) / spacing
-            stride = max(int(np.ceil(batch.num_events / max(quota, 1.0))), 1)
-            t = batch.t.numpy()[::stride].astype(np.float64) + (batch.t_ref_us - self.start_us) * _US
-            self.recent = (
-                np.concatenate([self.recent[0], t]),
-                np.concatenate([self.recent[1], batch.bearing.numpy()[::stride]]),
-            )
+
+    def take(self, batch: EventBatch) -> None:
+        """Take the events of the newest batch, thinned."""
+        duration = (batch.stop_us - batch.start_us) * _US
+        few = batch.thinned(max(round(self.config.events_per_knot * duration / self._spacing(self.speed)), 1))
+        t = few.t.numpy().astype(np.float64) + (batch.t_ref_us - self.start_us) * _US
+        self.recent = np.concatenate([self.recent[0], t]), np.concatenate([self.recent[1], few.bearing.numpy()])
+
+    def packet(self, batch: EventBatch, max_events: int) -> tuple[SphereEvents, np.ndarray]:
+        """A few events of a batch between nodes, and the rotations (S, 3, 3) of the nodes."""
+        few = batch.thinned(max_events)
+        start, stop = ((us - self.start_us) * _US for us in (batch.start_us, batch.stop_us))
+        nodes = np.linspace(start, stop, self.config.nodes_per_knot + 1)
+        t = few.t.numpy().astype(np.float64) + (batch.t_ref_us - self.start_us) * _US
+        return sphere_events(t, few.bearing.numpy(), nodes), self._around(start).rotation(nodes).as_matrix()
+
+    def jump(self, start_us: int, turn: Rotation) -> None:
+        """Turn what comes after a time from the left, in world axes."""
+        start = (start_us - self.start_us) * _US
+        tail, first = self._end()
+        for k, time in enumerate(tail.control_times, first):
+            if time > start:
+                self.control[k] = (turn * Rotation.from_quat(self.control[k])).as_quat()
+        self.breaks.append(start)
+
+    def visited(self, apart: float, most: int) -> Rotation:
+        """Control rotations that were passed, thinned so that neighbours are `apart` radians, at most so many."""
+        control = Rotation.from_quat(np.array(self.control[:: max(len(self.control) // (4 * most), 1)]))
+        vectors, chosen = control.as_quat(), [0]
+        for k in range(1, len(vectors)):
+            nearest = np.abs(vectors[chosen] @ vectors[k]).max()
+            if nearest < np.cos(0.5 * apart) and len(chosen) < most:
+                chosen.append(k)
+        return control[np.array(chosen)]
 
     def adjust(self, grid: SphereGrid, panorama: np.ndarray) -> int:
         """Make the newest events sharpest on top of the panorama; returns evaluations.
@@ -163,6 +183,7 @@ class RotationTrajectory:
             "speed": self.speed,
             "retired": self.retired,
             "stride": self.stride,
+            "breaks": self.breaks,
             "events": [(torch.from_numpy(t), torch.from_numpy(bearing)) for t, bearing in parts],
         }
 
@@ -172,6 +193,7 @@ class RotationTrajectory:
         out = RotationTrajectory(config, focal, state["start_us"], np.zeros(3))
         out.knots, out.control = list(state["knots"]), list(state["control"].numpy())
         out.speed, out.retired, out.stride = state["speed"], state["retired"], state["stride"]
+        out.breaks = list(state["breaks"])
         *out.kept, out.recent = [(t.numpy(), bearing.numpy()) for t, bearing in state["events"]]
         return out
 
@@ -181,7 +203,7 @@ class RotationTrajectory:
         return float(np.clip(self.config.knot_px / max(speed * self.focal, 1e-9), shortest, longest))
 
     def _prior(self) -> Smoothness:
-        return Smoothness(self.config.smoothness, self.focal)
+        return Smoothness(self.config.smoothness, self.config.stiffness, self.focal, tuple(self.breaks))
 
     def _around(self, t: float) -> RotationSpline:
         """The spline from shortly before a time in seconds to its end."""
@@ -190,12 +212,16 @@ class RotationTrajectory:
 
     def _extrapolate(self, start: float, omega: np.ndarray) -> None:
         """Set the control rotations that act after `start`, where nothing has been measured yet."""
-        count = min(2 * SPLINE_DEGREE + self.config.window_knots, len(self.control))
-        tail = self.spline(len(self.control) - count)
+        tail, first = self._end()
         origin = tail.rotation(np.array([start]))[0]
-        for k, time in enumerate(tail.control_times, len(self.control) - count):
+        for k, time in enumerate(tail.control_times, first):
             if time > start:
                 self.control[k] = (origin * Rotation.from_rotvec(omega * (time - start))).as_quat()
+
+    def _end(self) -> tuple[RotationSpline, int]:
+        """The spline of the last control rotations that a batch can touch, and the index of the first of them."""
+        first = max(len(self.control) - 2 * SPLINE_DEGREE - self.config.window_knots, 0)
+        return self.spline(first), first
 
     def _thin(self) -> None:
         """Keep every other event once there are too many."""

@@ -74,18 +74,18 @@ class VelocityTracker:
         """
         duration = (batch.stop_us - batch.start_us) * 1e-6
         limits = self.limits
-        cut_off = max(batch.num_events / limits.num_events, duration / limits.max_duration_s) < limits.min_share
-        if batch.num_events < limits.min_events or cut_off:
+        share = max(batch.num_events / limits.num_events, duration / limits.max_duration_s)
+        if batch.num_events < limits.min_events or (share < limits.min_share and not batch.whole):
             return VelocityEstimate(prior, TrackingState.SPARSE, 1.0, 0)
-        evaluations = 0
+        evaluations, few = 0, batch.thinned(self.config.max_events)
         for start in (prior, None) if warm else (None,):
             try:
-                twist, spent = self._search(batch, start)
+                twist, spent = self._search(few, start)
             except SolverError:  # no event is left on the canvas at the start
                 continue
-            gain = self._gain(batch, twist)
+            gain = self._gain(few, twist)
             evaluations += spent
-            if self._supported(batch, twist, gain):
+            if self._supported(few, twist, gain):
                 self.event_rate = max(batch.num_events / duration, 0.9 * self.event_rate)
                 return VelocityEstimate(twist, TrackingState.TRACKING, gain, evaluations)
         quiet = batch.num_events / duration < self.config.quiet_share * self.event_rate

@@ -1,0 +1,112 @@
+"""Where on the panorama does a packet of events belong? A search over rotations, coarse to fine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from evslam.config import RelocaliseConfig
+from evslam.errors import SolverError
+from evslam.ops.sphere import SphereContrast, SphereEvents, SphereGrid
+from evslam.optim import maximise
+from evslam.problem import Limits, Metric
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a packet fits best.
+
+    Attributes:
+        turn: rotation from the left, in world axes, that carries the expected rotations there.
+        score: how far its agreement with the finest panorama stands out from that of its surroundings, in their
+            standard deviations (robust).
+    """
+
+    turn: Rotation
+    score: float
+
+
+class RigidTurn:
+    """Contrast on the panorama as a function of one small rotation (3,) of all nodes, from the left: a `Problem`."""
+
+    def __init__(self, contrast: SphereContrast, rotations: np.ndarray) -> None:
+        self.contrast, self.rotations = contrast, rotations
+
+    def value(self, parameters: np.ndarray) -> float:
+        """The contrast."""
+        return self.contrast.value(Rotation.from_rotvec(parameters).as_matrix() @ self.rotations)
+
+    def gradient(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value and gradient (3,); exact for small rotations."""
+        value, torque, _ = self.contrast.gradient(Rotation.from_rotvec(parameters).as_matrix() @ self.rotations)
+        return value, torque.sum(0)
+
+    def hessian(self, parameters: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Value, gradient and, for the Hessian, minus the products of the events' torques: its shape near a peak."""
+        value, torque, products = self.contrast.gradient(Rotation.from_rotvec(parameters).as_matrix() @ self.rotations)
+        return value, torque.sum(0), -products.sum(0) * self.contrast.events.num_events / max(value, 1e-9)
+
+
+def find_place(
+    events: SphereEvents,
+    rotations: np.ndarray,
+    panorama: tuple[SphereGrid, np.ndarray],
+    candidates: Rotation,
+    config: RelocaliseConfig,
+) -> Place:
+    """Try candidates on a coarse panorama, then climb from the best one over finer ones.
+
+    Args:
+        events: a short packet. rotations: (S, 3, 3) of its nodes as expected.
+        panorama: grid and flat memory of the map.
+        candidates: turns of the expected rotations, from the left.
+        config: widths and evaluations.
+    """
+    widths = sorted(config.widths)
+    coarse = _contrast(events, panorama, widths[0])
+    turn = candidates[int(np.argmax([coarse.value(each @ rotations) for each in candidates.as_matrix()]))]
+    for width in widths:
+        problem = RigidTurn(_contrast(events, panorama, width), turn.as_matrix() @ rotations)
+        metric = Metric(np.eye(3) * width / (2 * np.pi))
+        try:
+            climbed = maximise(problem, np.zeros(3), metric, Limits(0.02, config.evaluations), method="bfgs")
+        except SolverError:
+            break
+        turn = Rotation.from_rotvec(climbed.parameters) * turn
+    return Place(turn, score(events, turn.as_matrix() @ rotations, panorama, config))
+
+
+def score(
+    events: SphereEvents, rotations: np.ndarray, panorama: tuple[SphereGrid, np.ndarray], config: RelocaliseConfig
+) -> float:
+    """How far the agreement of a packet with the finest panorama stands out from that of its surroundings.
+
+    In robust standard deviations of the contrast at turns by up to twice `step_deg`. A place that is right reached 4.0
+    to 18, a wrong one at most 3.4 (`python -m evslam.eval.bench.relocalisation`).
+    """
+    contrast = _contrast(events, panorama, max(config.widths))
+    around = cube_of_turns(np.radians(2 * config.step_deg), np.radians(config.step_deg))
+    values = np.array([contrast.value(each @ rotations) for each in around.as_matrix()])
+    here, others = float(values[len(values) // 2]), np.delete(values, len(values) // 2)
+    middle = float(np.median(others))
+    return (here - middle) / max(1.4826 * float(np.median(np.abs(others - middle))), 1e-12)
+
+
+def cube_of_turns(radius: float, step: float) -> Rotation:
+    """Rotation vectors on a cubic lattice of `step` within a ball of `radius`, both in radians; zero is among them."""
+    axis = np.arange(-np.floor(radius / step), np.floor(radius / step) + 1) * step
+    vectors = np.stack(np.meshgrid(axis, axis, axis), -1).reshape(-1, 3)
+    return Rotation.from_rotvec(vectors[np.linalg.norm(vectors, axis=1) <= radius + 1e-12])
+
+
+def _contrast(events: SphereEvents, panorama: tuple[SphereGrid, np.ndarray], width: int) -> SphereContrast:
+    """Contrast on the panorama, shrunk to `width` columns (a divisor of its own) by adding up bins."""
+    grid, flat = panorama
+    small = SphereGrid(width, grid.degree, grid.gradient)
+    factor = grid.width // width
+    image = grid.pixels(flat).reshape(small.grid.height, factor, width, factor).sum((1, 3))
+    background = small.zeros()
+    small.pixels(background)[:] = image
+    return SphereContrast(events, small, background)
