@@ -33,9 +33,9 @@ def packets(
     """Cut a stream into contiguous packets, limited by count, by duration and by image motion.
 
     A packet ends before the event that would exceed `num_events`, or after `max_duration_s`, whichever comes first.
-    With more than `min_events` it ends as soon as the image has moved by `max_displacement_px`, too. Events with equal time
-    stamps stay together. An interval without events becomes one empty packet that ends at the next event. The last
-    packet holds what is left, so every event is processed.
+    With more than `min_events` it ends as soon as the image has moved by `max_displacement_px`, too. Events with equal
+    time stamps stay together. An interval without events becomes one empty packet that ends at the next event. The
+    last packet holds what is left, so every event is processed.
 
     Args:
         chunks: events sorted by time, across chunks too.

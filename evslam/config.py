@@ -158,7 +158,7 @@ class RelocaliseConfig:
         check_interval_s: agreement with the panorama is checked so often while all seems well.
         max_doubts: checks in a row that may fail before the place counts as lost.
         patience_s: after so long in vain, the expected rotation is taken: the camera may see what it never saw.
-        min_score: standard deviations by which a place must stand out from its surroundings.
+        min_agreement: with the panorama, for a place to be right: see `evslam.backend.relocalisation.agreement`.
     """
 
     min_gap_px: float
@@ -172,7 +172,7 @@ class RelocaliseConfig:
     check_interval_s: float
     max_doubts: int
     patience_s: float
-    min_score: float
+    min_agreement: float
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from evslam.backend.relocalisation import cube_of_turns, find_place, score
+from evslam.backend.relocalisation import agreement, cube_of_turns, find_place
 from evslam.backend.rotation_trajectory import RotationTrajectory, panorama_grid
 from evslam.config import Config
 from evslam.mapping.panorama import Panorama
 from evslam.types import EventBatch, TrackingState
 
-_NUMBERS = ("gap_px", "lost_us", "unchecked_us", "doubts", "score")
+_NUMBERS = ("gap_px", "lost_us", "unchecked_us", "doubts", "agreement")
 
 
 class PanoramicTracker:
@@ -25,7 +25,7 @@ class PanoramicTracker:
 
     Attributes:
         trajectory: None before the first tracked batch.
-        score: of the last check, see `Place`; infinite before the first.
+        agreement: with the panorama at the last check, see `agreement`; 1 before the first.
     """
 
     def __init__(self, config: Config, focal: float) -> None:
@@ -36,7 +36,7 @@ class PanoramicTracker:
         self.lost_us = 0  # since the place on the panorama was lost
         self.unchecked_us = 0
         self.doubts = 0  # checks in a row that failed
-        self.score = np.inf
+        self.agreement = 1.0
 
     def take(
         self, batch: EventBatch, omega: np.ndarray, state: TrackingState
@@ -60,9 +60,11 @@ class PanoramicTracker:
         if not measured:
             self.gap_px += float(np.linalg.norm(omega)) * self.focal * duration_us * 1e-6
             self.lost_us += duration_us * (self.lost_us > 0 or state is TrackingState.LOST)
+            trajectory.skip(batch)
             return trajectory, TrackingState.LOST if self.lost_us else state, 0
         if (self.lost_us or self.gap_px > self.search.min_gap_px) and not self._find(batch, trajectory):
             self.lost_us += duration_us
+            trajectory.skip(batch)
             return trajectory, TrackingState.LOST, 0
         self.gap_px, self.lost_us = 0.0, 0
         trajectory.take(batch)
@@ -84,9 +86,9 @@ class PanoramicTracker:
             candidates.append(trajectory.visited(np.radians(search.visited_deg), search.max_visited) * here.inv())
         for turns in candidates:
             place = find_place(events, rotations, map_, turns, search)
-            if place.score >= search.min_score:
+            if place.agreement >= search.min_agreement:
                 trajectory.jump(batch.start_us, place.turn)
-                self.score, self.doubts = place.score, 0
+                self.agreement, self.doubts = place.agreement, 0
                 return True
         return not self.lost_us or self.lost_us > search.patience_s * 1e6
 
@@ -97,8 +99,8 @@ class PanoramicTracker:
             return
         self.unchecked_us = 0
         events, rotations = trajectory.packet(batch, self.search.max_events)
-        self.score = score(events, rotations, (self.panorama.grid, self.panorama.flat), self.search)
-        self.doubts = 0 if self.score >= self.search.min_score else self.doubts + 1
+        self.agreement = agreement(events, rotations, (self.panorama.grid, self.panorama.flat), self.search)
+        self.doubts = 0 if self.agreement >= self.search.min_agreement else self.doubts + 1
         if self.doubts:
             self.gap_px = np.inf
         if self.doubts > self.search.max_doubts:

@@ -68,7 +68,7 @@ class EventSlam:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on after the last batch."""
-        parts = {"motion": self.motion, "tracker": self.tracker, "panoramic": self.panoramic}
+        parts: dict[str, Any] = {"motion": self.motion, "tracker": self.tracker, "panoramic": self.panoramic}
         return {name: None if part is None else part.state_dict() for name, part in parts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -15,7 +16,7 @@ from evslam.config import BatchConfig
 from evslam.geometry.camera import Camera
 from evslam.types import Events, SensorSize
 
-LIMITS = BatchConfig(num_events=4, max_duration_s=100e-6, min_events=1, min_share=0.0)
+LIMITS = BatchConfig(num_events=4, max_duration_s=100e-6, max_displacement_px=10.0, min_events=1, min_share=0.0)
 gaps = st.lists(st.sampled_from([0, 0, 0, 1, 7, 30, 99, 100, 101, 250]), max_size=40)
 sizes = st.lists(st.integers(0, 9), max_size=60)
 
@@ -173,3 +174,20 @@ def test_batch_undistorts_with_the_camera() -> None:
     camera = Camera(5.0, 4.0, 2.5, 1.5, SensorSize(4, 6))
     batch = BearingTable(*camera.bearing_table()).batch(packet([1], [5], [3], 0, 2))
     assert batch.bearing[0].tolist() == pytest.approx([2.5 / 5, 1.5 / 4])
+
+
+def test_image_motion_ends_a_packet_that_has_enough_events() -> None:
+    events, limits = stream(list(range(0, 100, 10))), dataclasses.replace(LIMITS, num_events=100, min_events=2)
+
+    def sizes(min_events: int, pixels_per_us: float) -> list[int]:
+        config = dataclasses.replace(limits, min_events=min_events)
+        return [len(packet.events) for packet in packets([events], config, 0, lambda: 1e6 * pixels_per_us)]
+
+    assert sizes(2, 0) == [10]
+    assert sizes(2, 10 / 45) == [5, 4, 1]  # 45 us a packet
+    assert sizes(2, 10 / 40) == [4, 4, 2]
+    assert sizes(6, 10 / 15) == [6, 4]  # waits for its events
+
+
+def test_only_the_last_packet_may_be_cut_off() -> None:
+    assert [packet.whole for packet in packets([stream([0, 10, 20, 30, 40, 50])], LIMITS, 0)] == [True, False]

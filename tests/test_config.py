@@ -26,7 +26,7 @@ def test_defaults_are_the_shipped_file() -> None:
     config = load_config()
     assert yaml.safe_load(dump_config(config)) == shipped
     assert config.tracker.start_scales == tuple(shipped["tracker"]["start_scales"])
-    assert config.sensor == SensorConfig(None, None)
+    assert config.sensor == SensorConfig(None, None, 0.0)
 
 
 def test_configuration_is_frozen() -> None:
@@ -79,7 +79,7 @@ def test_dump_and_load_are_inverse(num: int, duration: float, scales: list[float
     config = load_config()
     changed = dataclasses.replace(
         config,
-        sensor=SensorConfig(width, 180),
+        sensor=SensorConfig(width, 180, 1.5),
         batch=dataclasses.replace(config.batch, num_events=num, max_duration_s=duration),
         tracker=dataclasses.replace(config.tracker, start_scales=tuple(scales)),
     )

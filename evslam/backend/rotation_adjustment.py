@@ -22,31 +22,41 @@ from evslam.ops.sphere import SphereContrast
 
 _THIRD = np.array([-1.0, 3.0, -3.0, 1.0])  # third difference
 _FLOOR = 1e-1  # of the mean curvature, for control rotations that nothing measures
+_TIE = 0.1  # share of the contrast that a mean squared pixel of unlike turns costs where they must be alike
 _MEMORY = 20  # pairs that L-BFGS keeps
 
 
 @dataclass(frozen=True)
-class Smoothness:
+class Priors:
     """Priors on the control rotations, each as the share of the contrast that a mean square of one pixel costs.
 
     Attributes:
         third: of their third difference.
         change: of their change from the start of the search, so that a stretch with few events does not run away.
         focal: pixels per radian.
-        breaks: times at which the trajectory may jump: no third difference across them counts.
+        gaps: times [start, stop] without events. Across them the motion need not be smooth, within them the trajectory
+            keeps its shape. A gap of no length is a place where it may jump.
     """
 
     third: float
     change: float
     focal: float
-    breaks: tuple[float, ...] = ()
+    gaps: tuple[tuple[float, float], ...] = ()
 
     def held(self, control_times: np.ndarray) -> np.ndarray:
         """(K - 3,) whether each third difference of K control rotations counts."""
         held = np.ones(max(len(control_times) - 3, 0), bool)
-        for time in self.breaks:
-            held &= ~((control_times[:-3] < time) & (time <= control_times[3:]))
+        for start, stop in self.gaps:
+            held &= ~((control_times[:-3] < stop) & (start <= control_times[3:]))
         return held
+
+    def tied(self, control_times: np.ndarray) -> np.ndarray:
+        """(K - 1,) whether two neighbouring control rotations must turn alike; not those that events after a gap need."""
+        tied = np.zeros(len(control_times) - 1, bool)
+        needed = 2 * np.diff(control_times)  # half of a cubic's support
+        for start, stop in self.gaps:
+            tied |= (start < control_times[1:]) & (control_times[1:] + needed <= stop)
+        return tied
 
 
 class SplineContrast:
@@ -66,11 +76,12 @@ class SplineContrast:
         samples: SplineSamples,
         spline: RotationSpline,
         num_free: int,
-        prior: Smoothness,
+        prior: Priors,
     ) -> None:
         self.contrast, self.samples, self.control, self.num_free = contrast, samples, spline.control, num_free
         times = spline.control_times
         self.spacing, self.held = np.diff(times), prior.held(times)
+        self.tied = prior.tied(times)[len(times) - num_free :] * _TIE * prior.focal**2 / num_free
         self.penalty = prior.third * prior.focal**2 / max(len(self.spacing) - 2, 1)
         self.stiffness = prior.change * prior.focal**2 / num_free
         rotation, jacobian = samples.jacobian(self.control)
@@ -92,8 +103,13 @@ class SplineContrast:
         slope = spline_kernels.pull_back(self.samples.first, jacobian, torque, len(control))
         penalty, pull = self._prior(control)
         slope = (slope / self.scale - pull)[-self.num_free :]
+        apart = np.diff(delta, axis=0)
+        pulled = self.tied[:, None] * apart
         slope = np.einsum("kij,ki->kj", spline_kernels.left_jacobians(delta), slope) - 2 * self.stiffness * delta
-        return value / self.scale - penalty - self.stiffness * float((delta**2).sum()), slope
+        slope[1:] -= 2 * pulled
+        slope[:-1] += 2 * pulled
+        penalty += self.stiffness * float((delta**2).sum()) + float((pulled * apart).sum())
+        return value / self.scale - penalty, slope
 
     def _prior(self, control: Rotation) -> tuple[float, np.ndarray]:
         """Penalty on third differences, and its gradient (K, 3); steps are divided by their duration."""
@@ -125,7 +141,12 @@ class SplineContrast:
                 blocks[a : count - 3 + a, b - a] += weight[:, None, None] * np.eye(3)
         blocks[:, 0] += 2 * self.stiffness * np.eye(3)
         blocks[:, 0] += _FLOOR * max(float(np.trace(blocks[:, 0], axis1=1, axis2=2).mean()), 1e-12) * np.eye(3)
-        return _banded(blocks[-self.num_free :])
+        free = blocks[-self.num_free :]
+        tie = 2 * self.tied[:, None, None] * np.eye(3)
+        free[:-1, 0] += tie
+        free[1:, 0] += tie
+        free[:-1, 1] -= tie
+        return _banded(free)
 
 
 def _banded(blocks: np.ndarray) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from evslam.backend.rotation_adjustment import Smoothness, SplineContrast, sharpen
+from evslam.backend.rotation_adjustment import Priors, SplineContrast, sharpen
 from evslam.config import AdjustConfig
 from evslam.errors import ConfigError
 from evslam.geometry.spline import RotationSpline
@@ -39,7 +40,7 @@ class RotationTrajectory:
         self.retired = 0  # knot intervals whose events have gone to the panorama
         self.recent = np.empty(0), np.empty((0, 2), np.float32)
         self.kept: list[tuple[np.ndarray, np.ndarray]] = []
-        self.breaks: list[float] = []  # seconds at which the place was found anew
+        self.gaps: list[tuple[float, float]] = []  # seconds [start, stop] without events, see `Priors`
         self.stride = 1  # of the kept events, for the refinement at the end
 
     @property
@@ -73,7 +74,8 @@ class RotationTrajectory:
     def extend(self, batch: EventBatch, omega: np.ndarray) -> None:
         """Grow to the end of a batch, which follows the last one without gap, at angular velocity omega (3,) rad/s."""
         start, stop = ((us - self.start_us) * _US for us in (batch.start_us, batch.stop_us))
-        self.speed = max(float(np.linalg.norm(omega)), self.speed * np.exp((start - stop) / self.config.speed_decay_s))
+        decayed = self.speed * math.exp((start - stop) / self.config.speed_decay_s)
+        self.speed = max(float(np.linalg.norm(omega)), decayed)
         while self.knots[-SPLINE_DEGREE - 1] < stop:
             self.knots.append(self.knots[-1] + self._spacing(self.speed))
             self.control.append(self.control[-1])
@@ -85,6 +87,13 @@ class RotationTrajectory:
         few = batch.thinned(max(round(self.config.events_per_knot * duration / self._spacing(self.speed)), 1))
         t = few.t.numpy().astype(np.float64) + (batch.t_ref_us - self.start_us) * _US
         self.recent = np.concatenate([self.recent[0], t]), np.concatenate([self.recent[1], few.bearing.numpy()])
+
+    def skip(self, batch: EventBatch) -> None:
+        """Do without the events of the newest batch: there the trajectory keeps the shape that it has been given."""
+        start, stop = ((us - self.start_us) * _US for us in (batch.start_us, batch.stop_us))
+        if self.gaps and self.gaps[-1][1] == start:
+            start, _ = self.gaps.pop()
+        self.gaps.append((start, stop))
 
     def packet(self, batch: EventBatch, max_events: int) -> tuple[SphereEvents, np.ndarray]:
         """A few events of a batch between nodes, and the rotations (S, 3, 3) of the nodes."""
@@ -101,7 +110,7 @@ class RotationTrajectory:
         for k, time in enumerate(tail.control_times, first):
             if time > start:
                 self.control[k] = (turn * Rotation.from_quat(self.control[k])).as_quat()
-        self.breaks.append(start)
+        self.gaps.append((start, start))
 
     def visited(self, apart: float, most: int) -> Rotation:
         """Control rotations that were passed, thinned so that neighbours are `apart` radians, at most so many."""
@@ -171,7 +180,8 @@ class RotationTrajectory:
     def events(self, nodes: np.ndarray) -> SphereEvents:
         """All kept events between nodes."""
         parts = [*self.kept, self.recent]
-        return sphere_events(*(np.concatenate(each) for each in zip(*parts, strict=True)), nodes)
+        t, bearing = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return sphere_events(t, bearing, nodes)
 
     def state_dict(self) -> dict[str, Any]:
         """What `from_state` needs."""
@@ -183,7 +193,7 @@ class RotationTrajectory:
             "speed": self.speed,
             "retired": self.retired,
             "stride": self.stride,
-            "breaks": self.breaks,
+            "gaps": self.gaps,
             "events": [(torch.from_numpy(t), torch.from_numpy(bearing)) for t, bearing in parts],
         }
 
@@ -193,7 +203,7 @@ class RotationTrajectory:
         out = RotationTrajectory(config, focal, state["start_us"], np.zeros(3))
         out.knots, out.control = list(state["knots"]), list(state["control"].numpy())
         out.speed, out.retired, out.stride = state["speed"], state["retired"], state["stride"]
-        out.breaks = list(state["breaks"])
+        out.gaps = list(state["gaps"])
         *out.kept, out.recent = [(t.numpy(), bearing.numpy()) for t, bearing in state["events"]]
         return out
 
@@ -202,8 +212,8 @@ class RotationTrajectory:
         shortest, longest = self.config.knot_s
         return float(np.clip(self.config.knot_px / max(speed * self.focal, 1e-9), shortest, longest))
 
-    def _prior(self) -> Smoothness:
-        return Smoothness(self.config.smoothness, self.config.stiffness, self.focal, tuple(self.breaks))
+    def _prior(self) -> Priors:
+        return Priors(self.config.smoothness, self.config.stiffness, self.focal, tuple(self.gaps))
 
     def _around(self, t: float) -> RotationSpline:
         """The spline from shortly before a time in seconds to its end."""

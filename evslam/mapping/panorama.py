@@ -41,7 +41,7 @@ class Panorama:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of another panorama."""
-        self.flat = state["flat"].numpy()
+        self.flat = state["flat"].numpy().copy()
 
 
 def brightest_points(image: np.ndarray, max_points: int) -> PointMap:

@@ -119,7 +119,7 @@ class SphereGrid:
 
 
 class SphereContrast:
-    """Sum of squares of the image of events on the sphere, on top of a fixed one, as a function of the nodes' rotations.
+    """Sum of squares of the image of events on the sphere, on top of a fixed one, as a function of rotations.
 
     Sum_j (M_j + H_j)^2 / n - Sum_j M_j^2 / n with the map M and the n events' own image H: largest where the events
     agree with each other and with the map. The sum of an image does not change, so this is its variance up to

@@ -1,4 +1,4 @@
-"""Compiled kernels that bin events on the sphere of directions: an equirectangular image, one vector of events at a time.
+"""Compiled kernels that bin events on the sphere of directions into an equirectangular image, a vector at a time.
 
 Events lie in intervals between two neighbouring *nodes* of a rotational trajectory. With a the share of the interval
 that has passed, the direction of an event with ray b = (x, y, 1) is d = (1 - a) R_k b + a R_(k + 1) b: linear between
@@ -186,9 +186,10 @@ def begin(background: Any, image: Any, frame: Any) -> None:
 
 @numba.njit(**JIT)
 def finish(background: Any, image: Any, frame: Any) -> float:
-    """Bring the votes beyond the seam home, show on either side what lies across it; sum of squares over the background's.
+    """Bring the votes beyond the seam home and show on either side what lies across it.
 
-    frame: (first row, last row, width, pad, stride); rows beyond the image are borders and do not count.
+    frame: (first row, last row, width, pad, stride); rows beyond the image are borders and do not count. Returns by how
+    much the sum of squares exceeds that of the background.
     """
     first, last, width, pad, stride = frame
     total = 0.0
