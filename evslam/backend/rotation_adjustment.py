@@ -51,7 +51,7 @@ class Priors:
         return held
 
     def tied(self, control_times: np.ndarray) -> np.ndarray:
-        """(K - 1,) whether two neighbouring control rotations must turn alike; not those that events after a gap need."""
+        """(K - 1,) whether two neighbouring control rotations must turn alike; not where events after a gap decide."""
         tied = np.zeros(len(control_times) - 1, bool)
         needed = 2 * np.diff(control_times)  # half of a cubic's support
         for start, stop in self.gaps:

@@ -61,6 +61,7 @@ class MotionConfig:
         origin: metres, world position around which the camera moves.
         heading_deg: heading of the mean viewing direction, from world x towards world y.
         pitch_deg: mean tilt of the viewing direction, positive upwards.
+        rests: (begin, duration) in seconds of stretches at rest; the motion goes on afterwards where it stopped.
         extent: metres, half axes (x, y) of a walked loop or length (x) of a straight walk.
     """
 
@@ -72,6 +73,7 @@ class MotionConfig:
     heading_deg: float = 0.0
     pitch_deg: float = 0.0
     extent: tuple[float, float] = (1.0, 1.0)
+    rests: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)

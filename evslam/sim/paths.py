@@ -16,6 +16,8 @@ KNOT_S = 0.04
 # Columns: the camera's right, down and forward in (forward, left, up).
 LOOK_FORWARD = Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 HAND_SPEED = 0.06  # m/s, of the hand while its owner walks
+STOP_S = 0.15  # seconds in which the camera comes to rest
+REST = 0.998  # share of the speed that a hand at rest gives up
 STEP_HZ = 1.8  # steps per second of a walking person
 RAMP = 0.08  # share of the duration that starting and stopping take, each
 Path = tuple[np.ndarray, np.ndarray]  # position (N, 3) in metres; heading, pitch, roll (N, 3) in radians
@@ -103,6 +105,18 @@ def _walk(config: MotionConfig, rng: np.random.Generator, t: np.ndarray, duratio
     return position, angles
 
 
+def _moving_time(t: np.ndarray, rests: tuple[tuple[float, float], ...]) -> np.ndarray:
+    """Time (N,) that the motion has run: it stands still in every rest, and stops and starts within STOP_S."""
+    moving = t.copy()
+    fine = np.linspace(t[0], t[-1], 20 * len(t))
+    for begin, length in rests:
+        u = np.clip(np.minimum(fine - begin + STOP_S, begin + length + STOP_S - fine) / STOP_S, 0, 1)
+        still = REST * u * u * (3 - 2 * u)
+        elapsed = np.concatenate([[0], np.cumsum(0.5 * (still[1:] + still[:-1]) * np.diff(fine))])
+        moving -= np.interp(t, fine, elapsed)
+    return moving
+
+
 PATHS: dict[str, Callable[[MotionConfig, np.random.Generator, np.ndarray, float], Path]] = {
     "handheld": _handheld,
     "pan": _pan,
@@ -120,7 +134,7 @@ def build_motion(config: MotionConfig, rng: np.random.Generator, duration: float
     if config.kind not in PATHS:
         raise ConfigError(f"motion kind '{config.kind}' is unknown; use one of {', '.join(PATHS)}")
     t = KNOT_S * np.arange(-4, int(np.ceil(duration / KNOT_S)) + 5)
-    position, angles = PATHS[config.kind](config, rng, t, duration)
+    position, angles = PATHS[config.kind](config, rng, _moving_time(t, config.rests), duration)
     heading, pitch, roll = angles.T
     heading = heading + np.deg2rad(config.heading_deg)
     pitch = pitch + np.deg2rad(config.pitch_deg)

@@ -51,6 +51,24 @@ SEQUENCES: dict[str, Factory] = {
         SceneConfig("city", 20, contrast=0.45),
         MotionConfig("handheld", rate_deg=190, frequency_hz=1.2),
     ),
+    "rot_rests": _sequence(
+        "rot_rests",
+        9.0,
+        SceneConfig("city", 24, contrast=0.4),
+        MotionConfig("handheld", rate_deg=50, frequency_hz=0.35, rests=((2.0, 1.5), (5.0, 3.0))),
+    ),
+    "rot_hand": _sequence(  # not quite a rotation: the hand moves by some ten centimetres
+        "rot_hand",
+        8.0,
+        SceneConfig("room", 18, size=(7.0, 6.3, 2.9)),
+        MotionConfig("handheld", speed=0.15, rate_deg=40, frequency_hz=0.4),
+    ),
+    "rot_mover": _sequence(
+        "rot_mover",
+        8.0,
+        SceneConfig("crossing", 20, size=_ROOM),
+        MotionConfig("handheld", rate_deg=30, frequency_hz=0.4),
+    ),
     "poster_6dof": _sequence(
         "poster_6dof",
         12.0,
@@ -68,6 +86,12 @@ SEQUENCES: dict[str, Factory] = {
         11.0,
         SceneConfig("boxes", 24, size=_ROOM),
         MotionConfig("handheld", speed=0.44, rate_deg=25, frequency_hz=0.4),
+    ),
+    "boxes_rests": _sequence(
+        "boxes_rests",
+        14.0,
+        SceneConfig("boxes", 24, size=_ROOM),
+        MotionConfig("handheld", speed=0.44, rate_deg=25, frequency_hz=0.4, rests=((3.0, 1.5), (8.0, 3.0))),
     ),
     "desk": _sequence(
         "desk",
