@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evslam.errors import DataError
-from evslam.io.events import EventReader
 from evslam.io.hdf5 import COLUMNS, Hdf5Reader, Hdf5Writer
+from evslam.io.reader import EventReader
 from evslam.io.recording import EVENTS_FILE, Recording, write_recording
 from evslam.types import Events
 

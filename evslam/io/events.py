@@ -1,11 +1,9 @@
-"""What every reader shares: the EventReader protocol and the one streaming check that all events pass through."""
+"""The one streaming check that the events of every reader pass through."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -30,6 +28,8 @@ class ReadCounts:
         reordered: events that came after a newer one and were sorted in.
         negative_polarity: events whose polarity -1 was read as 0.
         truncated_bytes: bytes at the end of the file that are no whole event.
+        damaged_bytes: bytes inside the file that could not be decoded and were skipped.
+        untimed: events left out because they come before the first time stamp.
     """
 
     read: int = 0
@@ -37,6 +37,20 @@ class ReadCounts:
     reordered: int = 0
     negative_polarity: int = 0
     truncated_bytes: int = 0
+    damaged_bytes: int = 0
+    untimed: int = 0
+
+    def problems(self) -> list[str]:
+        """What was met, in words; empty when nothing was."""
+        facts = (
+            (self.dropped_outside, "events outside the sensor are dropped"),
+            (self.reordered, "events out of order are sorted in"),
+            (self.negative_polarity, "polarities -1 are read as 0"),
+            (self.truncated_bytes, "bytes at the end are no whole event"),
+            (self.damaged_bytes, "bytes cannot be decoded and are skipped"),
+            (self.untimed, "events before the first time stamp are dropped"),
+        )
+        return [f"{count} {fact}" for count, fact in facts if count]
 
 
 @dataclass(frozen=True)
@@ -55,32 +69,6 @@ class RawEvents:
     y: np.ndarray
     p: np.ndarray
     place: Callable[[int], str]
-
-
-class EventReader(Protocol):
-    """One class per format implements this; see `evslam.io.recording.FORMATS`.
-
-    Attributes:
-        path: the file with the events.
-        t_first_us, t_last_us: time of the first and the last event, microseconds (oldest and newest of the events
-            at the head and at the tail of the file).
-        num_events: number of events in the file, None where only reading it all would tell.
-        counts: what the latest `read` met so far.
-    """
-
-    path: Path
-    t_first_us: int
-    t_last_us: int
-    num_events: int | None
-    counts: ReadCounts
-
-    def read(self, start_us: int | None = None, stop_us: int | None = None, chunk: int = 100_000) -> Iterator[Events]:
-        """The events with start_us <= t < stop_us, checked, sorted by time, in chunks of `chunk` (the last is shorter).
-
-        Raises:
-            DataError: an event cannot be used; see `validated`.
-        """
-        ...
 
 
 def validated(chunks: Iterable[RawEvents], size: SensorSize, counts: ReadCounts) -> Iterator[Events]:

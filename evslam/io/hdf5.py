@@ -12,8 +12,9 @@ import hdf5plugin  # noqa: F401  registers the compression filters that other wr
 import numpy as np
 
 from evslam.errors import DataError
-from evslam.io.events import HOLDBACK_US, LARGEST_SENSOR, MAX_T_US, RawEvents, ReadCounts, validated, windowed
+from evslam.io.events import HOLDBACK_US, MAX_T_US, RawEvents, ReadCounts
 from evslam.io.files import opened
+from evslam.io.reader import FileReader, Place
 from evslam.types import Events, SensorSize
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -29,7 +30,7 @@ def is_hdf5(path: Path) -> bool:
         return file.read(len(SIGNATURE)) == SIGNATURE
 
 
-class Hdf5Reader:
+class Hdf5Reader(FileReader):
     """Reads evslam HDF5 (an EventReader).
 
     Args:
@@ -41,21 +42,13 @@ class Hdf5Reader:
     """
 
     def __init__(self, path: Path, size: SensorSize | None = None) -> None:
-        self.path = Path(path)
-        self.size = size or LARGEST_SENSOR
-        self.counts = ReadCounts()
+        super().__init__(path, size)
         with self._file() as file:
-            self.num_events: int | None = _checked_length(self.path, file)
+            self.num_events = _checked_length(self.path, file)
             self._length = self.num_events
             self.t_first_us = int(self._column(file, "t", 0, PROBE_EVENTS).min())
             self.t_last_us = int(self._column(file, "t", max(self._length - PROBE_EVENTS, 0), self._length).max())
         self._check_unit()
-
-    def read(self, start_us: int | None = None, stop_us: int | None = None, chunk: int = 100_000) -> Iterator[Events]:
-        """See EventReader.read; a start is found by bisection of the times."""
-        self.counts = ReadCounts()
-        blocks = self._blocks(0 if start_us is None else self._index_before(start_us))
-        return windowed(validated(blocks, self.size, self.counts), start_us, stop_us, chunk)
 
     def _file(self) -> h5py.File:
         with opened(self.path):  # says it well if the file is missing
@@ -76,11 +69,12 @@ class Hdf5Reader:
                 f"copy or convert it again"
             ) from None
 
-    def _blocks(self, first: int) -> Iterator[RawEvents]:
+    def _blocks(self, start_us: int | None, counts: ReadCounts) -> Iterator[RawEvents]:
+        first = 0 if start_us is None else self._index_before(start_us)
         with self._file() as file:
             for start in range(first - first % BLOCK_EVENTS, self._length, BLOCK_EVENTS):
                 t, x, y, p = (self._column(file, name, start, start + BLOCK_EVENTS) for name in COLUMNS)
-                yield RawEvents(t.astype(np.int64), x, y, p, _Place(self.path, start))
+                yield RawEvents(t.astype(np.int64), x, y, p, Place(self.path, start))
 
     def _index_before(self, start_us: int) -> int:
         """Index of an event before which every event is older than start_us."""
@@ -104,16 +98,6 @@ class Hdf5Reader:
                 f"{self.path}: t reaches {self.t_last_us}, so it holds nanoseconds where microseconds are expected; "
                 f"divide t by 1000"
             )
-
-
-class _Place:
-    """Says where an event of a block stands."""
-
-    def __init__(self, path: Path, start: int) -> None:
-        self.path, self.start = path, start
-
-    def __call__(self, index: int) -> str:
-        return f"{self.path}, event {self.start + index}"
 
 
 class Hdf5Writer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,43 +15,19 @@ from evslam.errors import CalibrationError, DataError
 from evslam.geometry.camera import Camera
 from evslam.io.calibration import load_calibration, save_calibration
 from evslam.io.depth import save_depth
-from evslam.io.events import EventReader
 from evslam.io.files import plain
-from evslam.io.hdf5 import Hdf5Reader, Hdf5Writer, is_hdf5
+from evslam.io.formats import EVENTS_FILE, recognise
+from evslam.io.hdf5 import Hdf5Writer
 from evslam.io.imu import load_imu, save_imu
+from evslam.io.reader import EventReader
 from evslam.io.sensor import sensor_size
-from evslam.io.text import TextReader, is_text
 from evslam.io.trajectory import load_trajectory, save_trajectory
 from evslam.types import Events, Imu, SensorSize, Trajectory
 
 CALIBRATION_FILES = ("calib.yaml", "calib.txt")
 GROUNDTRUTH_FILE, IMU_FILE, META_FILE, IMAGES_FOLDER = "groundtruth.txt", "imu.txt", "meta.yaml", "images"
-DEPTH_FILE, EVENTS_FILE = "depth.npz", "events.h5"
+DEPTH_FILE = "depth.npz"
 WRITTEN_FILES = (EVENTS_FILE, *CALIBRATION_FILES, GROUNDTRUTH_FILE, IMU_FILE, META_FILE, DEPTH_FILE)
-
-
-@dataclass(frozen=True)
-class Format:
-    """A recording format.
-
-    Attributes:
-        name: as shown to the user.
-        event_files: glob patterns of the file with the events inside a recording's folder.
-        recognises: whether a file is of this format, judged by its content.
-        reader: opens such a file for a sensor; size None accepts every pixel.
-    """
-
-    name: str
-    event_files: tuple[str, ...]
-    recognises: Callable[[Path], bool]
-    reader: Callable[[Path, SensorSize | None], EventReader]
-
-
-# In the order of preference; a format without a signature of its own comes last.
-FORMATS = (
-    Format("evslam HDF5", (EVENTS_FILE,), is_hdf5, Hdf5Reader),
-    Format("Event Camera Dataset text", ("events.txt",), is_text, TextReader),
-)
 
 
 @dataclass(frozen=True)
@@ -85,13 +61,13 @@ class Recording:
     def groundtruth(self) -> Trajectory | None:
         """Poses T_world_cam, None if there are none; raises DataError if they cannot be used."""
         path = _existing(self.folder / GROUNDTRUTH_FILE)
-        return None if path is None else load_trajectory(path)
+        return self.reader.groundtruth() if path is None else load_trajectory(path)
 
     @cached_property
     def imu(self) -> Imu | None:
         """Inertial measurements, None if there are none; raises DataError if they cannot be used."""
         path = _existing(self.folder / IMU_FILE)
-        return None if path is None else load_imu(path)
+        return self.reader.imu() if path is None else load_imu(path)
 
     def require_camera(self) -> Camera:
         """The calibrated camera.
@@ -124,15 +100,16 @@ def open_recording(path: Path, *, calib: Path | None = None, size: SensorSize | 
         CalibrationError: a given calibration file does not exist, or one needed to find the resolution is malformed.
     """
     path = Path(path)
-    kind, events_file = _recognise(path)
+    kind, events_file = recognise(path)
     folder = path if path.is_dir() else path.parent
     if calib is not None and not Path(calib).is_file():
         raise CalibrationError(f"{calib}: no such calibration file; check --calib FILE")
     if calib is None:
         calib = next((folder / name for name in CALIBRATION_FILES if (folder / name).is_file()), None)
     meta, images = _existing(folder / META_FILE), _existing(folder / IMAGES_FOLDER)
-    found, source = sensor_size(kind.reader(events_file, None), size, meta, images, calib)
-    return Recording(path, kind.name, kind.reader(events_file, found), found, source, folder, calib)
+    reader = kind.reader(events_file, None)
+    reader.size, source = sensor_size(reader, size, meta, images, calib)
+    return Recording(path, kind.name, reader, reader.size, source, folder, calib)
 
 
 def write_recording(
@@ -175,26 +152,6 @@ def write_recording(
         save_depth(*depth, folder / DEPTH_FILE)
     (folder / META_FILE).write_text(yaml.safe_dump(plain(entries), sort_keys=False), encoding="utf-8")
     return writer.num_events
-
-
-def _recognise(path: Path) -> tuple[Format, Path]:
-    """The format and the file with the events."""
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder; check the path")
-    patterns = [pattern for kind in FORMATS for pattern in kind.event_files]
-    candidates = [path] if path.is_file() else [file for pattern in patterns for file in sorted(path.glob(pattern))]
-    for file in candidates:
-        for kind in FORMATS:
-            if kind.recognises(file):
-                return kind, file
-    formats = ", ".join(kind.name for kind in FORMATS)
-    if path.is_file():
-        raise DataError(f"{path}: not a recording of a known format ({formats}); give another file")
-    names = sorted(entry.name for entry in path.iterdir())
-    there = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "") if names else "nothing"
-    raise DataError(
-        f"{path}: no recording here; looked for {' or '.join(patterns)}, there is: {there}; give its folder"
-    )
 
 
 def _fresh_folder(folder: Path) -> Path:

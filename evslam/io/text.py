@@ -11,8 +11,9 @@ from typing import BinaryIO
 import numpy as np
 
 from evslam.errors import DataError
-from evslam.io.events import HOLDBACK_US, LARGEST_SENSOR, RawEvents, ReadCounts, validated, windowed
+from evslam.io.events import HOLDBACK_US, RawEvents, ReadCounts
 from evslam.io.files import opened
+from evslam.io.reader import FileReader
 from evslam.io.text_kernel import MAX_SCALED, parse_events
 from evslam.types import Events, SensorSize
 
@@ -31,7 +32,7 @@ def is_text(path: Path) -> bool:
     return all(byte >= 32 or byte in b"\t\r\n" for byte in head)
 
 
-class TextReader:
+class TextReader(FileReader):
     """Reads text events (an EventReader); refuses times that are evidently not seconds.
 
     Args:
@@ -43,26 +44,20 @@ class TextReader:
     """
 
     def __init__(self, path: Path, size: SensorSize | None = None) -> None:
-        self.path = Path(path)
-        self.size = size or LARGEST_SENSOR
-        self.counts = ReadCounts()
-        self.num_events: int | None = None
+        super().__init__(path, size)
         with opened(self.path) as file:
             self._bytes = file.seek(0, 2)
-        head = next(self._blocks(0, PROBE_BYTES), None)
+        head = next(self._parsed(0, PROBE_BYTES), None)
         if head is None:
             raise DataError(f"{self.path}: holds no events, expected lines {LAYOUT}; give another recording")
         self.t_first_us = int(head.t.min())
         self.t_last_us = self._last_time()
         self._check_unit(head)
 
-    def read(self, start_us: int | None = None, stop_us: int | None = None, chunk: int = 100_000) -> Iterator[Events]:
-        """See EventReader.read; a start is found by bisection of the file."""
-        self.counts = ReadCounts()
-        blocks = self._blocks(self._offset_before(start_us), BLOCK_BYTES, self.counts)
-        return windowed(validated(blocks, self.size, self.counts), start_us, stop_us, chunk)
+    def _blocks(self, start_us: int | None, counts: ReadCounts) -> Iterator[RawEvents]:
+        return self._parsed(self._offset_before(start_us), BLOCK_BYTES, counts)
 
-    def _blocks(self, offset: int, num_bytes: int, counts: ReadCounts | None = None) -> Iterator[RawEvents]:
+    def _parsed(self, offset: int, num_bytes: int, counts: ReadCounts | None = None) -> Iterator[RawEvents]:
         """Decodes from the byte offset of a line on; logs and counts a truncated last line if `counts` are given."""
         with opened(self.path) as file:
             file.seek(offset)
@@ -120,7 +115,7 @@ class TextReader:
             start = max(self._bytes - num_bytes, 0)
             with opened(self.path) as file:
                 offset = _next_line(file, start)
-            times = [int(block.t.max()) for block in self._blocks(offset, BLOCK_BYTES)]
+            times = [int(block.t.max()) for block in self._parsed(offset, BLOCK_BYTES)]
             if times:
                 return max(times)
             num_bytes *= 16
@@ -138,7 +133,7 @@ class TextReader:
             return _next_line(file, first)
 
     def _time_at(self, offset: int) -> float:
-        block = next(self._blocks(offset, 1024), None)
+        block = next(self._parsed(offset, 1024), None)
         return math.inf if block is None else int(block.t[0])
 
     def _check_unit(self, head: RawEvents) -> None:

@@ -99,11 +99,11 @@ def test_missing_or_unknown_recordings(tmp_path: Path) -> None:
         open_recording(tmp_path / "nowhere")
     with pytest.raises(DataError) as caught:
         open_recording(tmp_path)
-    assert f"{tmp_path}: no recording here; looked for events.h5 or events.txt, there is: nothing" in str(caught.value)
+    assert f"{tmp_path}: no recording here; looked for events.h5 or " in str(caught.value)
     (tmp_path / "noise.raw").write_bytes(b"\0\1\2\3")
-    with pytest.raises(DataError, match=r"looked for events.h5 or events.txt, there is: noise.raw; give its folder"):
+    with pytest.raises(DataError, match=r"or events.txt, there is: noise.raw; give its folder"):
         open_recording(tmp_path)
-    with pytest.raises(DataError, match=r"noise.raw: not a recording of a known format \(evslam HDF5, Event Camera"):
+    with pytest.raises(DataError, match=r"noise.raw: not a recording of a known format \(evslam HDF5, Prophesee RAW,"):
         open_recording(tmp_path / "noise.raw")
 
 

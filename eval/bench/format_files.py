@@ -1,0 +1,145 @@
+"""Small files of every format, written from the published specifications: for tests, fuzzing and measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evslam.io.hdf5 import Hdf5Writer
+from evslam.io.text import write_events_text
+from evslam.types import Events, SensorSize
+
+SIZE = SensorSize(height=480, width=640)
+
+
+@dataclass(frozen=True)
+class SampleFormat:
+    """A way to write events.
+
+    Attributes:
+        name: also the name of a file.
+        suffix: of its name, with the dot.
+        write: writes events to a path.
+    """
+
+    name: str
+    suffix: str
+    write: Callable[[Path, Events], None]
+
+    def file(self, folder: Path) -> Path:
+        return folder / (self.name.replace(" ", "_").lower() + self.suffix)
+
+
+def random_events(num_events: int, seed: int = 0, rate: float = 1e6, start_us: int = 5_000) -> Events:
+    """Sorted events of uniform places: a quarter of them in rows, as vectorised encodings expect."""
+    rng = np.random.default_rng(seed)
+    t = start_us + np.sort(rng.integers(0, max(round(num_events / rate * 1e6), 1), num_events))
+    x, y = rng.integers(0, SIZE.width, num_events), rng.integers(0, SIZE.height, num_events)
+    p = rng.integers(0, 2, num_events) > 0
+    head = np.arange(num_events) // 4 * 4
+    row = np.repeat(rng.random(-(-num_events // 4)) < 0.5, 4)[:num_events]
+    t, y, p = (np.where(row, column[head], column) for column in (t, y, p))
+    x = np.where(row, np.minimum(x[head] // 8 * 8 + np.arange(num_events) % 4, SIZE.width - 1), x)
+    order = np.argsort(t, kind="stable")
+    return Events(t[order], x[order].astype(np.uint16), y[order].astype(np.uint16), p[order])
+
+
+def _header(*lines: str) -> bytes:
+    return "".join(f"% {line}\n" for line in lines).encode()
+
+
+def _columns(events: Events) -> tuple[np.ndarray, ...]:
+    return tuple(getattr(events, name).astype(np.int64) for name in "txyp")
+
+
+def _with_times(words: np.ndarray, high: np.ndarray, time_word: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Puts a time word before every word whose upper time differs from the one before."""
+    new = np.flatnonzero(np.concatenate([[True], np.diff(high) != 0]))
+    return np.insert(words, new, time_word(high[new]))
+
+
+def write_evt2(path: Path, events: Events) -> None:
+    t, x, y, p = _columns(events)
+    words = p << 28 | (t & 0x3F) << 22 | x << 11 | y
+    words = _with_times(words, t >> 6, lambda high: 8 << 28 | (high & 0xFFFFFFF))
+    header = _header("evt 2.0", "format EVT2;height=480;width=640", "geometry 640x480", "end")
+    path.write_bytes(header + words.astype("<u4").tobytes())
+
+
+def write_evt21(path: Path, events: Events, legacy: bool = False) -> None:
+    t, x, y, p = _columns(events)
+    base = x // 32 * 32
+    upper = p << 28 | (t & 0x3F) << 22 | base << 11 | y
+    words = upper.astype(np.uint64) << np.uint64(32) | np.uint64(1) << (x - base).astype(np.uint64)
+    words = _with_times(words, t >> 6, lambda high: (8 << 28 | (high & 0xFFFFFFF)).astype(np.uint64) << np.uint64(32))
+    if legacy:
+        words = words >> np.uint64(32) | words << np.uint64(32)
+    order = "legacy" if legacy else "little"
+    header = _header(f"format EVT21;endianness={order};height=480;width=640", "end")
+    path.write_bytes(header + words.astype("<u8").tobytes())
+
+
+def write_evt21_legacy(path: Path, events: Events) -> None:
+    write_evt21(path, events, legacy=True)
+
+
+def evt3_words(events: Events) -> np.ndarray:
+    """EVT 3.0 words; four events side by side become one vector."""
+    words: list[int] = []
+    high = low = row = -1
+    columns = [column.tolist() for column in _columns(events)]
+    i = 0
+    while i < len(events):
+        t, x, y, p = (column[i] for column in columns)
+        if t >> 12 != high:
+            high, low = t >> 12, 0
+            words.append(0x8000 | high & 0xFFF)
+        if t & 0xFFF != low:
+            low = t & 0xFFF
+            words.append(0x6000 | low)
+        if y != row:
+            row = y
+            words.append(y)
+        beside = [(t, x + k, y, p) for k in range(4)]
+        if list(zip(*(column[i : i + 4] for column in columns), strict=True)) == beside:
+            words += [0x3000 | p << 11 | x, 0x5000 | 0xF] if i % 8 else [0x3000 | p << 11 | x, 0x4000 | 0xF]
+            i += 4
+        else:
+            words.append(0x2000 | p << 11 | x)
+            i += 1
+    return np.array(words, "<u2")
+
+
+def write_evt3(path: Path, events: Events) -> None:
+    header = _header("evt 3.0", "format EVT3;height=480;width=640", "geometry 640x480", "end")
+    path.write_bytes(header + evt3_words(events).tobytes())
+
+
+def write_dat(path: Path, events: Events) -> None:
+    t, x, y, p = _columns(events)
+    rows = np.stack([t & 0xFFFFFFFF, p << 28 | y << 14 | x], axis=1).astype("<u4")
+    header = _header("Data file containing CD events", "Version 2", "Width 640", "Height 480")
+    path.write_bytes(header + b"\x0c\x08" + rows.tobytes())
+
+
+def write_text(path: Path, events: Events) -> None:
+    write_events_text(path, [events])
+
+
+def write_hdf5(path: Path, events: Events) -> None:
+    with Hdf5Writer(path) as writer:
+        writer.append(events)
+
+
+SAMPLE_FORMATS = (
+    SampleFormat("evslam HDF5", ".h5", write_hdf5),
+    SampleFormat("ECD text", ".txt", write_text),
+    SampleFormat("RAW EVT2", ".raw", write_evt2),
+    SampleFormat("RAW EVT21", ".raw", write_evt21),
+    SampleFormat("RAW EVT21 legacy", ".raw", write_evt21_legacy),
+    SampleFormat("RAW EVT3", ".raw", write_evt3),
+    SampleFormat("DAT", ".dat", write_dat),
+)
