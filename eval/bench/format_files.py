@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from evslam.eval.bench.aedat4_files import write_aedat4
+from evslam.io.aedat4 import UNCOMPRESSED, ZSTD
 from evslam.io.hdf5 import Hdf5Writer
 from evslam.io.text import write_events_text
 from evslam.types import Events, SensorSize
@@ -82,10 +85,6 @@ def write_evt21(path: Path, events: Events, legacy: bool = False) -> None:
     path.write_bytes(header + words.astype("<u8").tobytes())
 
 
-def write_evt21_legacy(path: Path, events: Events) -> None:
-    write_evt21(path, events, legacy=True)
-
-
 def evt3_words(events: Events) -> np.ndarray:
     """EVT 3.0 words; four events side by side become one vector."""
     words: list[int] = []
@@ -139,7 +138,10 @@ SAMPLE_FORMATS = (
     SampleFormat("ECD text", ".txt", write_text),
     SampleFormat("RAW EVT2", ".raw", write_evt2),
     SampleFormat("RAW EVT21", ".raw", write_evt21),
-    SampleFormat("RAW EVT21 legacy", ".raw", write_evt21_legacy),
+    SampleFormat("RAW EVT21 legacy", ".raw", partial(write_evt21, legacy=True)),
     SampleFormat("RAW EVT3", ".raw", write_evt3),
     SampleFormat("DAT", ".dat", write_dat),
+    SampleFormat("AEDAT4", ".aedat4", write_aedat4),
+    SampleFormat("AEDAT4 zstd", ".aedat4", partial(write_aedat4, compression=ZSTD)),
+    SampleFormat("AEDAT4 plain", ".aedat4", partial(write_aedat4, compression=UNCOMPRESSED)),
 )

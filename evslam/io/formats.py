@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evslam.errors import DataError
+from evslam.io.aedat4 import Aedat4Reader, is_aedat4
 from evslam.io.dat import DatReader, is_dat
 from evslam.io.hdf5 import Hdf5Reader, is_hdf5
 from evslam.io.prophesee import RawReader, is_raw
@@ -37,6 +38,7 @@ class Format:
 # In the order of preference; a format without a signature of its own comes last.
 FORMATS = (
     Format("evslam HDF5", (EVENTS_FILE,), is_hdf5, Hdf5Reader),
+    Format("AEDAT 4", ("*.aedat4",), is_aedat4, Aedat4Reader),
     Format("Prophesee RAW", ("*.raw",), is_raw, RawReader),
     Format("Prophesee DAT", ("*.dat",), is_dat, DatReader),
     Format("Event Camera Dataset text", ("events.txt",), is_text, TextReader),

@@ -1,7 +1,8 @@
 """Recordings of real cameras; EVSLAM_DATA names the folder with formats/.
 
 The checksums are those of other decoders for the same files: RAW EVT2 by faery 0.7.1 and expelliarmus 1.1.12, DAT by
-expelliarmus, EVT3 by faery, which differs in t alone: it keeps 1455 times from stepping back by up to 11 us.
+expelliarmus, EVT3 by faery, which differs in t alone: it keeps 1455 times from stepping back by up to 11 us;
+AEDAT 4 by dv-processing 2.0.4 and faery.
 """
 
 import os
@@ -9,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evslam.io.recording import Recording, open_recording
@@ -78,3 +80,19 @@ def test_real_recording(sample: Sample) -> None:
     inside = (events.t >= middle) & (events.t < middle + 5_000)
     part = Events.concatenate(list(reader.read(middle, middle + 5_000)))
     assert checksums(part) == checksums(Events(*(getattr(events, name)[inside] for name in "txyp")))
+
+
+def test_inside_of_an_aedat4_recording() -> None:
+    """What dv-processing 2.0.4 gives, but for its 9.81 m/s^2 in a g."""
+    recording = sample_recording("davis346.aedat4")
+    imu = recording.imu
+    assert imu is not None
+    assert (len(imu.t_us), imu.t_us[0], imu.t_us[1]) == (130, 1_633_953_690_976_628, 1_633_953_690_977_628)
+    np.testing.assert_allclose(imu.acceleration[0] / 9.80665, [-0.0604248, -0.99121094, -0.09741211], rtol=1e-6)
+    np.testing.assert_allclose(imu.gyro[0], [0.11265171, 0.04500742, -0.00292948], rtol=1e-5)
+    frames = list(recording.reader.frames())
+    assert [frame.t_us for frame in frames] == [
+        1_633_953_690_978_904, 1_633_953_691_018_904, 1_633_953_691_058_904
+    ]  # fmt: skip
+    assert frames[0].image.shape == (260, 346)
+    assert frames[0].image[0, :3].tolist() == [101, 98, 106]
