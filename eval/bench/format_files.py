@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from evslam.eval.bench.aedat4_files import write_aedat4
+from evslam.eval.bench.ros_files import Messages, write_bag, write_event_arrays
 from evslam.io.aedat4 import UNCOMPRESSED, ZSTD
 from evslam.io.hdf5 import Hdf5Writer
 from evslam.io.text import write_events_text
@@ -117,6 +118,17 @@ def write_evt3(path: Path, events: Events) -> None:
     path.write_bytes(header + evt3_words(events).tobytes())
 
 
+def write_packets(path: Path, events: Events) -> None:
+    """A bag of event_camera_msgs/EventPacket with EVT 3.0 words, which run on from packet to packet."""
+    messages = Messages(ros2=path.suffix != ".bag")
+    words = evt3_words(events)
+    parts = np.array_split(words, len(words) // 200 + 1)
+    firsts = np.linspace(0, len(events) - 1, len(parts)).astype(int)
+    times = events.t[firsts].tolist()
+    packets = [(t, messages.packet(t, "evt3", part.tobytes())) for t, part in zip(times, parts, strict=True)]
+    write_bag(path, {"/event_camera/events": packets}, messages)
+
+
 def write_dat(path: Path, events: Events) -> None:
     t, x, y, p = _columns(events)
     rows = np.stack([t & 0xFFFFFFFF, p << 28 | y << 14 | x], axis=1).astype("<u4")
@@ -144,4 +156,9 @@ SAMPLE_FORMATS = (
     SampleFormat("AEDAT4", ".aedat4", write_aedat4),
     SampleFormat("AEDAT4 zstd", ".aedat4", partial(write_aedat4, compression=ZSTD)),
     SampleFormat("AEDAT4 plain", ".aedat4", partial(write_aedat4, compression=UNCOMPRESSED)),
+    SampleFormat("ROS 1 dvs_msgs", ".bag", write_event_arrays),
+    SampleFormat("ROS 1 event_camera_msgs", ".bag", write_packets),
+    SampleFormat("ROS 2 prophesee_event_msgs", ".db3", partial(write_event_arrays, package="prophesee_event_msgs")),
+    SampleFormat("ROS 2 dvs_msgs", ".mcap", write_event_arrays),
+    SampleFormat("ROS 2 event_camera_msgs", ".mcap", write_packets),
 )

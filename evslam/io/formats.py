@@ -12,6 +12,7 @@ from evslam.io.dat import DatReader, is_dat
 from evslam.io.hdf5 import Hdf5Reader, is_hdf5
 from evslam.io.prophesee import RawReader, is_raw
 from evslam.io.reader import EventReader
+from evslam.io.rosbag import RosbagReader, is_rosbag
 from evslam.io.text import TextReader, is_text
 from evslam.types import SensorSize
 
@@ -41,6 +42,7 @@ FORMATS = (
     Format("AEDAT 4", ("*.aedat4",), is_aedat4, Aedat4Reader),
     Format("Prophesee RAW", ("*.raw",), is_raw, RawReader),
     Format("Prophesee DAT", ("*.dat",), is_dat, DatReader),
+    Format("ROS bag", ("*.bag", "*.db3", "*.mcap"), is_rosbag, RosbagReader),
     Format("Event Camera Dataset text", ("events.txt",), is_text, TextReader),
 )
 

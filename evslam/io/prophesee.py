@@ -59,7 +59,7 @@ class Encoding:
             ((state[kernel.LOOPS] << self.high_bits | max(state[kernel.HIGH], 0)) << self.low_bits) | state[kernel.LOW]
         )
 
-    def events(self, words: np.ndarray, state: np.ndarray, num_events: int, place: Place) -> RawEvents:
+    def events(self, words: np.ndarray, state: np.ndarray, num_events: int, place: Callable[[int], str]) -> RawEvents:
         """Decodes words that hold `num_events` events; the state goes on to their end."""
         t = np.empty(num_events, np.int64)
         x, y = np.empty(num_events, np.uint16), np.empty(num_events, np.uint16)

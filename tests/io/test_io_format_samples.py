@@ -2,7 +2,8 @@
 
 The checksums are those of other decoders for the same files: RAW EVT2 by faery 0.7.1 and expelliarmus 1.1.12, DAT by
 expelliarmus, EVT3 by faery, which differs in t alone: it keeps 1455 times from stepping back by up to 11 us;
-AEDAT 4 by dv-processing 2.0.4 and faery.
+AEDAT 4 by dv-processing 2.0.4 and faery. ROS: test_events_1 (evt3) in two containers, its words by faery; test_events_2
+is another recording (libcaer_cmp), whose checksums are our own.
 """
 
 import os

@@ -11,6 +11,7 @@ from evslam.io import dat, hdf5, prophesee, text
 from evslam.io.recording import Recording, open_recording
 from evslam.types import Events
 
+REFUSED = (".h5", ".db3")  # what the libraries of HDF5 and sqlite give of a cut-off file cannot be trusted
 each_format = pytest.mark.parametrize("kind", SAMPLE_FORMATS, ids=lambda kind: kind.name)
 
 
@@ -80,12 +81,12 @@ def test_cut_off_files_give_what_is_whole(kind: SampleFormat, tmp_path: Path, sh
     path = kind.file(tmp_path)
     kind.write(path, events)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share) | 1])
-    if kind.name == "evslam HDF5":  # the HDF5 library opens no file that is cut off
-        with pytest.raises(DataError, match=r"perhaps cut off .*; copy or convert it again"):
+    if kind.suffix in REFUSED:
+        with pytest.raises(DataError, match=r"cut off .*; copy .* again"):
             open_recording(path)
         return
     recording = open_recording(path)
     found = whole(recording)
     assert_equal(found, events[: len(found)])
-    assert len(found) > 0.6 * share * len(events)
+    assert len(found) > 0.5 * share * len(events)
     assert recording.reader.counts.problems() != []
