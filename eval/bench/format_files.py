@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import h5py
+import hdf5plugin
 import numpy as np
 
 from evslam.eval.bench.aedat4_files import write_aedat4
@@ -27,11 +29,18 @@ class SampleFormat:
         name: also the name of a file.
         suffix: of its name, with the dot.
         write: writes events to a path.
+        size: the resolution that such a file has.
     """
 
     name: str
     suffix: str
     write: Callable[[Path, Events], None]
+    size: SensorSize = SIZE
+
+    def events(self, num_events: int, **options: float) -> Events:
+        """Random events of this resolution; see `random_events`."""
+        events = random_events(num_events, **options)  # type: ignore[arg-type]
+        return Events(events.t, events.x % self.size.width, events.y % self.size.height, events.p)
 
     def file(self, folder: Path) -> Path:
         return folder / (self.name.replace(" ", "_").lower() + self.suffix)
@@ -145,8 +154,46 @@ def write_hdf5(path: Path, events: Events) -> None:
         writer.append(events)
 
 
+def write_dsec(path: Path, events: Events) -> None:
+    """DSEC's layout with its compression (blosc, zstd); the offset moves part of the times out of t."""
+    offset = max(int(events.t[0]) - 1_000, 0)
+    compression = hdf5plugin.Blosc(cname="zstd", clevel=1, shuffle=hdf5plugin.Blosc.SHUFFLE)
+    with h5py.File(path, "w") as file:
+        for name, kind in (("x", "u2"), ("y", "u2"), ("t", "u4"), ("p", "u1")):
+            values = events.t - offset if name == "t" else getattr(events, name)
+            file.create_dataset(f"events/{name}", data=values.astype(kind), compression=compression, chunks=True)
+        file["t_offset"] = np.int64(offset)
+        ms = np.arange(int(events.t[-1] - offset) // 1000 + 2) * 1000
+        file["ms_to_idx"] = np.searchsorted(events.t - offset, ms).astype("u8")
+
+
+def write_m3ed(path: Path, events: Events) -> None:
+    with h5py.File(path, "w") as file:
+        for name in "txyp":
+            file[f"prophesee/left/{name}"] = getattr(events, name)
+        file["prophesee/left/calib/resolution"] = np.array([SIZE.width, SIZE.height])
+
+
+def write_mvsec(path: Path, events: Events) -> None:
+    """MVSEC's layout; its sensor has 346 x 260 pixels."""
+    columns = (events.x, events.y, events.t / 1e6, np.where(events.p, 1.0, -1.0))
+    with h5py.File(path, "w") as file:
+        file["davis/left/events"] = np.stack(columns, axis=1)
+
+
+def write_event_utils(path: Path, events: Events) -> None:
+    with h5py.File(path, "w") as file:
+        for name in "txyp":
+            values = getattr(events, name)
+            file[f"events/{name}s"] = values / 1e6 if name == "t" else values
+
+
 SAMPLE_FORMATS = (
     SampleFormat("evslam HDF5", ".h5", write_hdf5),
+    SampleFormat("DSEC HDF5", ".h5", write_dsec),
+    SampleFormat("M3ED HDF5", ".h5", write_m3ed),
+    SampleFormat("MVSEC HDF5", ".hdf5", write_mvsec, SensorSize(height=260, width=346)),
+    SampleFormat("event_utils HDF5", ".h5", write_event_utils),
     SampleFormat("ECD text", ".txt", write_text),
     SampleFormat("RAW EVT2", ".raw", write_evt2),
     SampleFormat("RAW EVT21", ".raw", write_evt21),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from evslam.errors import DataError
 from evslam.io.aedat4 import Aedat4Reader, is_aedat4
 from evslam.io.dat import DatReader, is_dat
-from evslam.io.hdf5 import Hdf5Reader, is_hdf5
+from evslam.io.hdf5 import Hdf5Reader, has_layout, is_hdf5
+from evslam.io.hdf5_layouts import LAYOUTS
 from evslam.io.prophesee import RawReader, is_raw
 from evslam.io.reader import EventReader
 from evslam.io.rosbag import RosbagReader, is_rosbag
@@ -17,6 +19,7 @@ from evslam.io.text import TextReader, is_text
 from evslam.types import SensorSize
 
 EVENTS_FILE = "events.h5"
+HDF5_FILES = ("*.h5", "*.hdf5")
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Format:
 
 # In the order of preference; a format without a signature of its own comes last.
 FORMATS = (
-    Format("evslam HDF5", (EVENTS_FILE,), is_hdf5, Hdf5Reader),
+    *(Format(layout.name, (EVENTS_FILE, *HDF5_FILES), partial(has_layout, layout), Hdf5Reader) for layout in LAYOUTS),
+    Format("HDF5", (EVENTS_FILE,), is_hdf5, Hdf5Reader),  # says what is missing
     Format("AEDAT 4", ("*.aedat4",), is_aedat4, Aedat4Reader),
     Format("Prophesee RAW", ("*.raw",), is_raw, RawReader),
     Format("Prophesee DAT", ("*.dat",), is_dat, DatReader),

@@ -1,9 +1,10 @@
-"""evslam HDF5: datasets t (int64 microseconds), x, y (uint16) and p (uint8) at the root of the file."""
+"""HDF5: evslam's own layout (t int64 microseconds, x, y uint16, p uint8 at the root), and those of public datasets."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -14,13 +15,16 @@ import numpy as np
 from evslam.errors import DataError
 from evslam.io.events import HOLDBACK_US, MAX_T_US, RawEvents, ReadCounts
 from evslam.io.files import opened
-from evslam.io.reader import FileReader, Place
-from evslam.types import Events, SensorSize
+from evslam.io.hdf5_layouts import Columns, Layout, Samples, find_layout, reason, series, stated_size
+from evslam.io.poses import from_matrices
+from evslam.io.reader import FileReader, Frame, Place
+from evslam.types import Events, Imu, SensorSize, Trajectory
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 COLUMNS = {"t": np.int64, "x": np.uint16, "y": np.uint16, "p": np.uint8}
 BLOCK_EVENTS = 1 << 17
 PROBE_EVENTS = 1 << 12  # read at the head and at the tail to learn the time span
+CACHE_BYTES = 1 << 25  # of decompressed chunks, for each dataset
 MAX_EVENTS_PER_US = 1000
 
 
@@ -30,59 +34,65 @@ def is_hdf5(path: Path) -> bool:
         return file.read(len(SIGNATURE)) == SIGNATURE
 
 
-class Hdf5Reader(FileReader):
-    """Reads evslam HDF5 (an EventReader).
+def has_layout(layout: Layout, path: Path) -> bool:
+    """Whether the file is readable HDF5 with its events where the layout has them."""
+    if not is_hdf5(path):
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            return find_layout(path, file) == layout
+    except (OSError, RuntimeError, DataError):
+        return False
 
-    Args:
-        path: the HDF5 file.
-        size: the sensor's resolution; None accepts every pixel.
+
+class Hdf5Reader(FileReader):
+    """Reads HDF5 (an EventReader); a start is found by bisection of the times.
 
     Raises:
-        DataError: the file is no readable HDF5, lacks a dataset, holds no events, or its times are no microseconds.
+        DataError: the file is no readable HDF5, has no known layout, holds no events, or its times are no microseconds.
     """
 
     def __init__(self, path: Path, size: SensorSize | None = None) -> None:
         super().__init__(path, size)
-        with self._file() as file:
-            self.num_events = _checked_length(self.path, file)
-            self._length = self.num_events
-            self.t_first_us = int(self._column(file, "t", 0, PROBE_EVENTS).min())
-            self.t_last_us = int(self._column(file, "t", max(self._length - PROBE_EVENTS, 0), self._length).max())
+        with self._columns() as columns:
+            self._layout = columns.layout
+            self.num_events = self._length = columns.length
+            self.sensor_size = stated_size(self.path, columns.file, self._layout)
+            (head,) = columns.read("t", 0, PROBE_EVENTS)
+            (tail,) = columns.read("t", max(self._length - PROBE_EVENTS, 0), self._length)
+        self.t_first_us, self.t_last_us = int(head.min()), int(tail.max())
         self._check_unit()
 
-    def _file(self) -> h5py.File:
+    @contextmanager
+    def _columns(self) -> Iterator[Columns]:
         with opened(self.path):  # says it well if the file is missing
             pass
         try:
-            return h5py.File(self.path, "r")
-        except OSError as error:
+            file = h5py.File(self.path, "r", rdcc_nbytes=CACHE_BYTES)
+        except (OSError, RuntimeError, ValueError) as error:
             raise DataError(
-                f"{self.path}: not a readable HDF5 file, perhaps cut off ({_reason(error)}); copy or convert it again"
+                f"{self.path}: not a readable HDF5 file, perhaps cut off ({reason(error)}); copy or convert it again"
             ) from None
-
-    def _column(self, file: h5py.File, name: str, start: int, stop: int) -> np.ndarray:
-        try:
-            return file[name][start:stop]
-        except OSError as error:
-            raise DataError(
-                f"{self.path}: dataset {name} cannot be read at events {start} to {stop} ({_reason(error)}); "
-                f"copy or convert it again"
-            ) from None
+        with file:
+            try:
+                yield Columns.of(self.path, file)
+            except (RuntimeError, KeyError, TypeError) as error:  # h5py on damaged metadata
+                raise DataError(f"{self.path}: damaged ({reason(error)}); copy or convert it again") from None
 
     def _blocks(self, start_us: int | None, counts: ReadCounts) -> Iterator[RawEvents]:
         first = 0 if start_us is None else self._index_before(start_us)
-        with self._file() as file:
+        with self._columns() as columns:
             for start in range(first - first % BLOCK_EVENTS, self._length, BLOCK_EVENTS):
-                t, x, y, p = (self._column(file, name, start, start + BLOCK_EVENTS) for name in COLUMNS)
-                yield RawEvents(t.astype(np.int64), x, y, p, Place(self.path, start))
+                t, x, y, p = columns.read("txyp", start, start + BLOCK_EVENTS)
+                yield RawEvents(t, x, y, p, Place(self.path, start))
 
     def _index_before(self, start_us: int) -> int:
         """Index of an event before which every event is older than start_us."""
         first, stop = 0, self._length
-        with self._file() as file:
+        with self._columns() as columns:
             while stop - first > 1:
                 middle = (first + stop) // 2
-                older = self._column(file, "t", middle, middle + 1)[0] < start_us - HOLDBACK_US
+                older = columns.read("t", middle, middle + 1)[0][0] < start_us - HOLDBACK_US
                 first, stop = (middle, stop) if older else (first, middle)
         return first
 
@@ -98,6 +108,45 @@ class Hdf5Reader(FileReader):
                 f"{self.path}: t reaches {self.t_last_us}, so it holds nanoseconds where microseconds are expected; "
                 f"divide t by 1000"
             )
+
+    def _samples(self, samples: Samples | None) -> tuple[np.ndarray, list[np.ndarray]] | None:
+        """Strictly increasing times and the values at them, None if they are not in the file."""
+        with self._columns() as columns:
+            if samples is None or samples.t not in columns.file:
+                return None
+            t = series(self.path, columns.file, samples.t) * float(samples.unit_us)
+            values = [series(self.path, columns.file, name) for name in samples.values]
+        if t.ndim != 1 or not np.isfinite(t).all() or any(len(value) != len(t) for value in values if value.ndim):
+            raise DataError(f"{self.path}: {samples.t} does not fit {', '.join(samples.values)}; download it again")
+        t_us, first = np.unique(np.rint(t).astype(np.int64), return_index=True)
+        return t_us, [value[first] for value in values]
+
+    def imu(self) -> Imu | None:
+        """See Container."""
+        found = self._samples(self._layout.imu)
+        if found is None:
+            return None
+        t_us, values = found
+        table = np.hstack(values).astype(np.float64)
+        if table.shape != (len(t_us), 6) or not np.isfinite(table).all():
+            raise DataError(f"{self.path}: inertial samples of shape {table.shape} are no six finite numbers each")
+        return Imu(t_us, table[:, :3], table[:, 3:])
+
+    def groundtruth(self) -> Trajectory | None:
+        """See Container."""
+        found = self._samples(self._layout.poses)
+        return None if found is None else from_matrices(self.path, found[0], found[1][0])
+
+    def frames(self) -> Iterator[Frame]:
+        """See Container."""
+        samples = self._layout.frames
+        with self._columns() as columns:
+            if samples is None or not all(name in columns.file for name in (samples.t, *samples.values)):
+                return
+            t = series(self.path, columns.file, samples.t) * float(samples.unit_us)
+            images = columns.file[samples.values[0]]
+            for t_us, index in zip(np.rint(t).astype(np.int64).tolist(), range(len(images)), strict=False):
+                yield Frame(t_us, np.asarray(images[index], np.uint8))
 
 
 class Hdf5Writer:
@@ -122,7 +171,7 @@ class Hdf5Writer:
         try:
             self._file = h5py.File(self._part, "w")
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be written ({_reason(error)}); choose another place") from None
+            raise DataError(f"{self.path}: cannot be written ({reason(error)}); choose another place") from None
         for name, dtype in COLUMNS.items():
             self._file.create_dataset(
                 name, (0,), dtype, maxshape=(None,), chunks=(BLOCK_EVENTS,), compression="lzf", shuffle=True
@@ -160,7 +209,7 @@ class Hdf5Writer:
                 dataset.resize((stop,))
                 dataset[self._num_stored :] = getattr(waiting, name)[:number]
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be written ({_reason(error)}); make room on the disk") from None
+            raise DataError(f"{self.path}: cannot be written ({reason(error)}); make room on the disk") from None
         self._waiting, self._num_stored = [waiting[number:]], stop
 
     def __enter__(self) -> Hdf5Writer:
@@ -174,34 +223,3 @@ class Hdf5Writer:
         else:
             self._file.close()
             self._part.unlink(missing_ok=True)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).splitlines()[0]
-
-
-def _checked_length(path: Path, file: h5py.File) -> int:
-    """The number of events, after a check that the datasets are there, of equal length and of whole numbers."""
-    datasets: list[str] = []
-    file.visititems(lambda name, item: datasets.append(name) if isinstance(item, h5py.Dataset) else None)
-    if not set(COLUMNS) <= set(datasets):
-        found = ", ".join(datasets[:20]) or "none"
-        raise DataError(f"{path}: datasets t, x, y, p are expected, there are: {found}; convert it to this layout")
-    if file["t"].dtype.kind == "f":
-        raise DataError(
-            f"{path}: t has type {file['t'].dtype}, seconds where microseconds are expected; multiply t by 1e6 and "
-            f"store it as int64"
-        )
-    for name in COLUMNS:
-        if file[name].ndim != 1 or file[name].dtype.kind not in "iub":
-            raise DataError(
-                f"{path}: {name} has type {file[name].dtype} and shape {file[name].shape}, one column of whole "
-                f"numbers is expected; convert it to {np.dtype(COLUMNS[name])}"
-            )
-    lengths = {name: len(file[name]) for name in COLUMNS}
-    if len(set(lengths.values())) > 1:
-        shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise DataError(f"{path}: the datasets differ in length ({shown}); write the file again")
-    if lengths["t"] == 0:
-        raise DataError(f"{path}: holds no events; give another recording")
-    return lengths["t"]
