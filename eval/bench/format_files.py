@@ -149,6 +149,13 @@ def write_text(path: Path, events: Events) -> None:
     write_events_text(path, [events])
 
 
+def write_csv(path: Path, events: Events, header: str = "", order: str = "xypt", unit: int = 1) -> None:
+    """Comma-separated values; `unit` microseconds are one of the times, which are whole numbers then."""
+    columns = [getattr(events, name).astype(np.int64) // (unit if name == "t" else 1) for name in order]
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    path.write_text(header + "".join(",".join(map(str, row)) + "\n" for row in rows), encoding="ascii")
+
+
 def write_hdf5(path: Path, events: Events) -> None:
     with Hdf5Writer(path) as writer:
         writer.append(events)
@@ -195,6 +202,8 @@ SAMPLE_FORMATS = (
     SampleFormat("MVSEC HDF5", ".hdf5", write_mvsec, SensorSize(height=260, width=346)),
     SampleFormat("event_utils HDF5", ".h5", write_event_utils),
     SampleFormat("ECD text", ".txt", write_text),
+    SampleFormat("CSV", ".csv", write_csv),
+    SampleFormat("CSV with header", ".csv", partial(write_csv, header="p,y,x,timestamp_us\n", order="pyxt")),
     SampleFormat("RAW EVT2", ".raw", write_evt2),
     SampleFormat("RAW EVT21", ".raw", write_evt21),
     SampleFormat("RAW EVT21 legacy", ".raw", partial(write_evt21, legacy=True)),

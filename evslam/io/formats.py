@@ -15,7 +15,7 @@ from evslam.io.hdf5_layouts import LAYOUTS
 from evslam.io.prophesee import RawReader, is_raw
 from evslam.io.reader import EventReader
 from evslam.io.rosbag import RosbagReader, is_rosbag
-from evslam.io.text import TextReader, is_text
+from evslam.io.text import TextReader, is_csv, is_text
 from evslam.types import SensorSize
 
 EVENTS_FILE = "events.h5"
@@ -31,12 +31,14 @@ class Format:
         event_files: glob patterns of the file with the events inside a recording's folder.
         recognises: whether a file is of this format, judged by its content.
         reader: opens such a file for a sensor; size None accepts every pixel.
+        is_vague: whether much else looks like it, so that in a folder only `event_files` are taken for it.
     """
 
     name: str
     event_files: tuple[str, ...]
     recognises: Callable[[Path], bool]
     reader: Callable[[Path, SensorSize | None], EventReader]
+    is_vague: bool = False
 
 
 # In the order of preference; a format without a signature of its own comes last.
@@ -47,7 +49,8 @@ FORMATS = (
     Format("Prophesee RAW", ("*.raw",), is_raw, RawReader),
     Format("Prophesee DAT", ("*.dat",), is_dat, DatReader),
     Format("ROS bag", ("*.bag", "*.db3", "*.mcap"), is_rosbag, RosbagReader),
-    Format("Event Camera Dataset text", ("events.txt",), is_text, TextReader),
+    Format("CSV", ("events.txt", "*.csv"), is_csv, TextReader),
+    Format("Event Camera Dataset text", ("events.txt",), is_text, TextReader, is_vague=True),
 )
 
 
@@ -67,7 +70,10 @@ def recognise(path: Path) -> tuple[Format, Path]:
             raise DataError(f"{path}: not a recording of a known format ({formats}); give another file")
         return kind, path
     for pattern in dict.fromkeys(patterns):
-        found = [(one, file) for file in sorted(path.glob(pattern)) if file.is_file() and (one := _kind(file))]
+        found = [
+            (one, file) for file in sorted(path.glob(pattern))
+            if file.is_file() and (one := _kind(file)) and (not one.is_vague or pattern in one.event_files)
+        ]  # fmt: skip
         if len(found) > 1:
             names = ", ".join(file.name for _, file in found)
             raise DataError(f"{path}: holds more than one recording ({names}); give one of these files")
