@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -156,6 +158,25 @@ def write_csv(path: Path, events: Events, header: str = "", order: str = "xypt",
     path.write_text(header + "".join(",".join(map(str, row)) + "\n" for row in rows), encoding="ascii")
 
 
+def write_zip(path: Path, events: Events) -> None:
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        write_text(Path(folder) / "events.txt", events)
+        archive.write(Path(folder) / "events.txt", "events.txt")
+        archive.writestr("calib.txt", "320 320 320 240 0 0 0 0 0\n")
+        archive.writestr("groundtruth.txt", "0 0 0 0 0 0 0 1\n1 0 0 0 0 0 0 1\n")
+
+
+def write_npz(path: Path, events: Events) -> None:
+    np.savez_compressed(path, **{name: getattr(events, name) for name in "txyp"})
+
+
+def write_npy(path: Path, events: Events) -> None:
+    rows = np.empty(len(events), [("x", "<i2"), ("y", "<i2"), ("timestamp", "<i8"), ("polarity", "?")])
+    for name, letter in zip(rows.dtype.names or (), "xytp", strict=True):
+        rows[name] = getattr(events, letter)
+    np.save(path, rows)
+
+
 def write_hdf5(path: Path, events: Events) -> None:
     with Hdf5Writer(path) as writer:
         writer.append(events)
@@ -204,6 +225,9 @@ SAMPLE_FORMATS = (
     SampleFormat("ECD text", ".txt", write_text),
     SampleFormat("CSV", ".csv", write_csv),
     SampleFormat("CSV with header", ".csv", partial(write_csv, header="p,y,x,timestamp_us\n", order="pyxt")),
+    SampleFormat("ECD zip", ".zip", write_zip),
+    SampleFormat("npz", ".npz", write_npz),
+    SampleFormat("npy", ".npy", write_npy),
     SampleFormat("RAW EVT2", ".raw", write_evt2),
     SampleFormat("RAW EVT21", ".raw", write_evt21),
     SampleFormat("RAW EVT21 legacy", ".raw", partial(write_evt21, legacy=True)),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from evslam.errors import DataError
 from evslam.io.aedat4 import Aedat4Reader, is_aedat4
+from evslam.io.archive import ArchiveReader, is_archive
+from evslam.io.arrays import ArraysReader, is_arrays
 from evslam.io.dat import DatReader, is_dat
 from evslam.io.hdf5 import Hdf5Reader, has_layout, is_hdf5
 from evslam.io.hdf5_layouts import LAYOUTS
@@ -49,6 +51,8 @@ FORMATS = (
     Format("Prophesee RAW", ("*.raw",), is_raw, RawReader),
     Format("Prophesee DAT", ("*.dat",), is_dat, DatReader),
     Format("ROS bag", ("*.bag", "*.db3", "*.mcap"), is_rosbag, RosbagReader),
+    Format("numpy arrays", ("events.npz", "events.npy"), is_arrays, ArraysReader),
+    Format("Event Camera Dataset zip", ("*.zip",), is_archive, ArchiveReader),
     Format("CSV", ("events.txt", "*.csv"), is_csv, TextReader),
     Format("Event Camera Dataset text", ("events.txt",), is_text, TextReader, is_vague=True),
 )

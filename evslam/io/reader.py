@@ -71,6 +71,7 @@ class EventReader(Container, Protocol):
             at the head and at the tail of the file).
         num_events: number of events in the file, None where only reading it all would tell.
         counts: what the latest `read` met so far.
+        folder: where calibration, ground truth and IMU of a packed recording lie, None for beside the file.
     """
 
     path: Path
@@ -79,6 +80,7 @@ class EventReader(Container, Protocol):
     t_last_us: int
     num_events: int | None
     counts: ReadCounts
+    folder: Path | None
 
     def read(self, start_us: int | None = None, stop_us: int | None = None, chunk: int = 100_000) -> Iterator[Events]:
         """The events with start_us <= t < stop_us, checked, sorted by time, in chunks of `chunk` (the last is shorter).
@@ -99,6 +101,7 @@ class FileReader(ABC):
 
     num_events: int | None = None
     sensor_size: SensorSize | None = None
+    folder: Path | None = None
     t_first_us: int
     t_last_us: int
 

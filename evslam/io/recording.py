@@ -101,13 +101,13 @@ def open_recording(path: Path, *, calib: Path | None = None, size: SensorSize | 
     """
     path = Path(path)
     kind, events_file = recognise(path)
-    folder = path if path.is_dir() else path.parent
+    reader = kind.reader(events_file, None)
+    folder = reader.folder or (path if path.is_dir() else path.parent)
     if calib is not None and not Path(calib).is_file():
         raise CalibrationError(f"{calib}: no such calibration file; check --calib FILE")
     if calib is None:
         calib = next((folder / name for name in CALIBRATION_FILES if (folder / name).is_file()), None)
     meta, images = _existing(folder / META_FILE), _existing(folder / IMAGES_FOLDER)
-    reader = kind.reader(events_file, None)
     reader.size, source = sensor_size(reader, size, meta, images, calib)
     return Recording(path, kind.name, reader, reader.size, source, folder, calib)
 
