@@ -177,6 +177,23 @@ def write_npy(path: Path, events: Events) -> None:
     np.save(path, rows)
 
 
+def write_aedat2(path: Path, events: Events, chip: str = "eu.seebetter.ini.chips.davis.Davis640") -> None:
+    """AEDAT 2 with a sample of an inertial sensor after every hundredth event."""
+    t, x, y, p = _columns(events)
+    if "DVS128" in chip:
+        address = (127 - y) << 8 | x << 1 | p
+        other = 1 << 15
+    else:
+        address = (SIZE.height - 1 - y) << 22 | x << 12 | p << 11
+        other = 1 << 31
+    rows = np.stack([address, t & 0xFFFFFFFF], axis=1)
+    rows = np.insert(
+        rows, np.arange(100, len(rows), 100), np.stack([[other] * len(rows), rows[:, 1]], axis=1)[100::100], 0
+    )
+    header = f"#!AER-DAT2.0\r\n# AEChip: {chip}\r\n#End Of ASCII Header\r\n".encode()
+    path.write_bytes(header + rows.astype(">u4").tobytes())
+
+
 def write_hdf5(path: Path, events: Events) -> None:
     with Hdf5Writer(path) as writer:
         writer.append(events)
@@ -233,6 +250,8 @@ SAMPLE_FORMATS = (
     SampleFormat("RAW EVT21 legacy", ".raw", partial(write_evt21, legacy=True)),
     SampleFormat("RAW EVT3", ".raw", write_evt3),
     SampleFormat("DAT", ".dat", write_dat),
+    SampleFormat("AEDAT2 DAVIS", ".aedat", write_aedat2),
+    SampleFormat("AEDAT2 DVS128", ".aedat", partial(write_aedat2, chip="DVS128"), SensorSize(height=128, width=128)),
     SampleFormat("AEDAT4", ".aedat4", write_aedat4),
     SampleFormat("AEDAT4 zstd", ".aedat4", partial(write_aedat4, compression=ZSTD)),
     SampleFormat("AEDAT4 plain", ".aedat4", partial(write_aedat4, compression=UNCOMPRESSED)),

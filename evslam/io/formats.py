@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from evslam.errors import DataError
+from evslam.io.aedat2 import Aedat2Reader, is_aedat2
 from evslam.io.aedat4 import Aedat4Reader, is_aedat4
 from evslam.io.archive import ArchiveReader, is_archive
 from evslam.io.arrays import ArraysReader, is_arrays
@@ -48,6 +49,7 @@ FORMATS = (
     *(Format(layout.name, (EVENTS_FILE, *HDF5_FILES), partial(has_layout, layout), Hdf5Reader) for layout in LAYOUTS),
     Format("HDF5", (EVENTS_FILE,), is_hdf5, Hdf5Reader),  # says what is missing
     Format("AEDAT 4", ("*.aedat4",), is_aedat4, Aedat4Reader),
+    Format("AEDAT 2", ("*.aedat",), is_aedat2, Aedat2Reader),
     Format("Prophesee RAW", ("*.raw",), is_raw, RawReader),
     Format("Prophesee DAT", ("*.dat",), is_dat, DatReader),
     Format("ROS bag", ("*.bag", "*.db3", "*.mcap"), is_rosbag, RosbagReader),

@@ -7,7 +7,7 @@ import pytest
 
 from evslam.errors import DataError
 from evslam.eval.bench.format_files import SAMPLE_FORMATS, SampleFormat
-from evslam.io import arrays, dat, hdf5, inflated, prophesee, text
+from evslam.io import arrays, hdf5, inflated, prophesee, records, text
 from evslam.io.recording import Recording, open_recording
 from evslam.types import Events
 
@@ -18,6 +18,7 @@ REFUSED = (
     ".zip",
     ".npz",
 )  # without what stands at their end they cannot be read, or not safely
+SENSOR_CLOCK = ("RAW", "DAT", "AEDAT2")  # their clock has no such range
 each_format = pytest.mark.parametrize("kind", SAMPLE_FORMATS, ids=lambda kind: kind.name)
 
 
@@ -28,7 +29,7 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "BLOCK_EVENTS", 200)
     monkeypatch.setattr(inflated, "STEP_BYTES", 1 << 12)
     monkeypatch.setattr(inflated, "READ_BYTES", 1 << 8)
-    monkeypatch.setattr(dat, "BLOCK_EVENTS", 200)
+    monkeypatch.setattr(records, "BLOCK_RECORDS", 200)
     monkeypatch.setattr(hdf5, "BLOCK_EVENTS", 256)
     monkeypatch.setattr(text, "BLOCK_BYTES", 1 << 12)
     monkeypatch.setattr(text, "PROBE_BYTES", 1 << 9)
@@ -74,11 +75,13 @@ def test_random_access_equals_slicing(kind: SampleFormat, tmp_path: Path) -> Non
         assert_equal(whole(recording, start, stop), expected)
 
 
-@each_format
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in SAMPLE_FORMATS if not kind.name.startswith(SENSOR_CLOCK)],
+    ids=lambda kind: kind.name,
+)
 def test_times_of_years_survive(kind: SampleFormat, tmp_path: Path) -> None:
-    """Unix times in microseconds, or what the format's clock can hold."""
-    if kind.name == "DAT" or kind.name.startswith("RAW"):
-        pytest.skip("the sensor's clock starts with the recording")
+    """Unix times in microseconds."""
     events = kind.events(500, start_us=1_633_953_690_975_950)
     assert_equal(whole(written(kind, tmp_path, events)), events)
 
@@ -90,7 +93,7 @@ def test_cut_off_files_give_what_is_whole(kind: SampleFormat, tmp_path: Path, sh
     path = kind.file(tmp_path)
     kind.write(path, events)
     content = path.read_bytes()
-    content = content[: int(len(content) * share) | 1]
+    content = content[: int(len(content) * share) // 8 * 8 + 3]
     path.write_bytes(content.rstrip(b"\n")[:-1] if kind.suffix in (".txt", ".csv") else content)
     if kind.suffix in REFUSED:
         with pytest.raises(DataError, match=r"(cut off|not a readable) .*; .* again"):

@@ -169,5 +169,7 @@ def test_unfit_files_are_refused(content: bytes, message: str, tmp_path: Path) -
 
 def test_dat_of_other_events_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.dat").write_bytes(b"% Version 2\n\x0e\x08" + bytes(80))
-    with pytest.raises(DataError, match=r"a.dat, byte 12: events of type 14 are no pixel events; give another file"):
+    with pytest.raises(
+        DataError, match=r"a.dat, byte 12: events of type b'.x0e' are no pixel events; give another file"
+    ):
         DatReader(tmp_path / "a.dat")
