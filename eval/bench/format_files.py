@@ -16,7 +16,7 @@ import numpy as np
 from evslam.eval.bench.aedat4_files import write_aedat4
 from evslam.eval.bench.ros_files import Messages, write_bag, write_event_arrays
 from evslam.io.aedat4 import UNCOMPRESSED, ZSTD
-from evslam.io.hdf5 import Hdf5Writer
+from evslam.io.hdf5_writer import Hdf5Writer
 from evslam.io.text import write_events_text
 from evslam.types import Events, SensorSize
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 import h5py
-import hdf5plugin  # noqa: F401  registers the compression filters that other writers use
+import hdf5plugin  # noqa: F401  registers the compression filters that writers use
 import numpy as np
 
 from evslam.errors import DataError
@@ -18,10 +16,9 @@ from evslam.io.files import opened
 from evslam.io.hdf5_layouts import Columns, Layout, Samples, find_layout, reason, series, stated_size
 from evslam.io.poses import from_matrices
 from evslam.io.reader import FileReader, Frame, Place
-from evslam.types import Events, Imu, SensorSize, Trajectory
+from evslam.types import Imu, SensorSize, Trajectory
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-COLUMNS = {"t": np.int64, "x": np.uint16, "y": np.uint16, "p": np.uint8}
 BLOCK_EVENTS = 1 << 17
 PROBE_EVENTS = 1 << 12  # read at the head and at the tail to learn the time span
 CACHE_BYTES = 1 << 25  # of decompressed chunks, for each dataset
@@ -147,79 +144,3 @@ class Hdf5Reader(FileReader):
             images = columns.file[samples.values[0]]
             for t_us, index in zip(np.rint(t).astype(np.int64).tolist(), range(len(images)), strict=False):
                 yield Frame(t_us, np.asarray(images[index], np.uint8))
-
-
-class Hdf5Writer:
-    """Writes evslam HDF5; the file gets its name when it is complete.
-
-    Args:
-        path: file to write; must not exist.
-
-    Raises:
-        DataError: the file exists or cannot be written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        self.num_events = 0
-        self._last_us = 0
-        self._waiting: list[Events] = []  # written in whole blocks: smaller pieces would be compressed again and again
-        self._num_stored = 0
-        self._part = self.path.with_name(self.path.name + ".part")
-        if self.path.exists():
-            raise DataError(f"{self.path}: exists already; choose another place or remove it")
-        try:
-            self._file = h5py.File(self._part, "w")
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be written ({reason(error)}); choose another place") from None
-        for name, dtype in COLUMNS.items():
-            self._file.create_dataset(
-                name, (0,), dtype, maxshape=(None,), chunks=(BLOCK_EVENTS,), compression="lzf", shuffle=True
-            )
-
-    def append(self, events: Events) -> None:
-        """Adds events that are not older than those before.
-
-        Raises:
-            DataError: the times go backwards.
-        """
-        if len(events) == 0:
-            return
-        if events.t[0] < self._last_us or (events.t[1:] < events.t[:-1]).any():
-            raise DataError(f"{self.path}: events to be written go back in time near {events.t[0]} us; sort them first")
-        self._waiting.append(events)
-        self.num_events, self._last_us = self.num_events + len(events), int(events.t[-1])
-        if self.num_events - self._num_stored >= BLOCK_EVENTS:
-            self._store(self.num_events - self.num_events % BLOCK_EVENTS)
-
-    def close(self) -> None:
-        """Completes the file."""
-        if self._file:
-            self._store(self.num_events)
-            self._file.close()
-            os.replace(self._part, self.path)
-
-    def _store(self, stop: int) -> None:
-        """Writes the waiting events up to index `stop`."""
-        waiting = Events.concatenate(self._waiting)
-        number = stop - self._num_stored
-        try:
-            for name in COLUMNS:
-                dataset = self._file[name]
-                dataset.resize((stop,))
-                dataset[self._num_stored :] = getattr(waiting, name)[:number]
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be written ({reason(error)}); make room on the disk") from None
-        self._waiting, self._num_stored = [waiting[number:]], stop
-
-    def __enter__(self) -> Hdf5Writer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._file.close()
-            self._part.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ data format; event_utils. Verified against files that the tests write from these
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -98,8 +98,9 @@ class Columns:
     path: Path
     file: h5py.File
     layout: Layout
-    offset_us: int = 0
-    length: int = field(default=0)
+    sets: dict[str, h5py.Dataset]
+    offset_us: int
+    length: int
 
     @staticmethod
     def of(path: Path, file: h5py.File) -> Columns:
@@ -109,7 +110,8 @@ class Columns:
         offset = 0
         if layout.offset is not None and isinstance(file.get(layout.offset), h5py.Dataset):
             offset = _whole_number(path, file, layout.offset)
-        return Columns(path, file, layout, offset, length)
+        sets = {letter: file[name] for letter, name in layout.datasets.items()}
+        return Columns(path, file, layout, sets, offset, length)
 
     def read(self, names: str, start: int, stop: int) -> list[np.ndarray]:
         """Columns of events start to stop; t as int64 microseconds."""
@@ -121,13 +123,12 @@ class Columns:
         return [self._time(parts[name], start) if name == "t" else _whole(parts[name]) for name in names]
 
     def _part(self, name: str, start: int, stop: int) -> np.ndarray:
-        dataset = self.layout.datasets[name]
         try:
-            return self.file[dataset][start:stop]
+            return self.sets[name][start:stop]
         except (OSError, ValueError, MemoryError) as error:
             raise DataError(
-                f"{self.path}: dataset {dataset} cannot be read at events {start} to {stop} ({reason(error)}); "
-                f"copy or convert it again"
+                f"{self.path}: dataset {self.layout.datasets[name]} cannot be read at events {start} to {stop} "
+                f"({reason(error)}); copy or convert it again"
             ) from None
 
     def _time(self, t: np.ndarray, start: int) -> np.ndarray:

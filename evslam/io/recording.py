@@ -17,7 +17,7 @@ from evslam.io.calibration import load_calibration, save_calibration
 from evslam.io.depth import save_depth
 from evslam.io.files import plain
 from evslam.io.formats import EVENTS_FILE, recognise
-from evslam.io.hdf5 import Hdf5Writer
+from evslam.io.hdf5_writer import Hdf5Writer
 from evslam.io.imu import load_imu, save_imu
 from evslam.io.reader import EventReader
 from evslam.io.sensor import sensor_size
@@ -136,10 +136,24 @@ def write_recording(
     Raises:
         DataError: the folder holds a recording already or cannot be written, or the events are not sorted.
     """
-    folder = _fresh_folder(Path(folder))
+    folder = fresh_folder(Path(folder))
     with Hdf5Writer(folder / EVENTS_FILE) as writer:
         for part in events:
             writer.append(part)
+    write_companions(folder, camera=camera, trajectory=trajectory, imu=imu, depth=depth, meta=meta)
+    return writer.num_events
+
+
+def write_companions(
+    folder: Path,
+    *,
+    camera: Camera | None = None,
+    trajectory: Trajectory | None = None,
+    imu: Imu | None = None,
+    depth: tuple[np.ndarray, np.ndarray] | None = None,
+    meta: dict[str, Any] | None = None,
+) -> None:
+    """Writes what lies beside the events of a recording; see `write_recording`."""
     entries = dict(meta or {})
     if camera is not None:
         save_calibration(camera, folder / ("calib.yaml" if camera.model == "equidistant" else "calib.txt"))
@@ -151,11 +165,14 @@ def write_recording(
     if depth is not None:
         save_depth(*depth, folder / DEPTH_FILE)
     (folder / META_FILE).write_text(yaml.safe_dump(plain(entries), sort_keys=False), encoding="utf-8")
-    return writer.num_events
 
 
-def _fresh_folder(folder: Path) -> Path:
-    """Creates a folder; refuses one that holds files of a recording."""
+def fresh_folder(folder: Path) -> Path:
+    """Creates a folder.
+
+    Raises:
+        DataError: it holds files of a recording, or cannot be created.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

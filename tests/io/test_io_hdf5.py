@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from evslam.errors import DataError
-from evslam.io import hdf5
-from evslam.io.hdf5 import Hdf5Reader, Hdf5Writer
+from evslam.io import hdf5, hdf5_writer
+from evslam.io.hdf5 import Hdf5Reader
+from evslam.io.hdf5_writer import Hdf5Writer
 from evslam.io.text import TextReader, write_events_text
 from evslam.types import Events
 
@@ -94,7 +95,7 @@ def test_random_access_equals_slicing(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("piece", [1, 63, 64, 65, 400])
 def test_writing_in_any_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
-    monkeypatch.setattr(hdf5, "BLOCK_EVENTS", 64)
+    monkeypatch.setattr(hdf5_writer, "BLOCK_EVENTS", 64)
     events = random_events(400)
     with Hdf5Writer(tmp_path / "e.h5") as writer:
         for start in range(0, 400, piece):
