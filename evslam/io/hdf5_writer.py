@@ -34,7 +34,7 @@ class Checksum:
         """Takes events into account that follow those before."""
         for name in COLUMNS:
             column = np.ascontiguousarray(getattr(events, name)).view(np.uint8)
-            self.values[name] = zlib.crc32(memoryview(column), self.values[name])
+            self.values[name] = zlib.crc32(column.data, self.values[name])
         self.num_events += len(events)
 
 
