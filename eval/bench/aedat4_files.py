@@ -18,7 +18,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-EVENTS_IN_PACKET = 700
+EVENTS_IN_PACKET = 100
 STREAMS = ("EVTS", "IMUS", "FRME")
 _INFO = "<attr key='sizeX' type='int'>640</attr><attr key='sizeY' type='int'>480</attr>"
 
@@ -26,7 +26,7 @@ _INFO = "<attr key='sizeX' type='int'>640</attr><attr key='sizeY' type='int'>480
 def write_aedat4(
     path: Path, events: Events, compression: int = LZ4, imu: Imu | None = None, frames: tuple[Frame, ...] = ()
 ) -> None:
-    """Writes events in packets of 700, then inertial samples, then frames; no table of contents."""
+    """Writes events in packets of 100, then inertial samples, then frames; no table of contents."""
     with Path(path).open("wb") as file:
         file.write(SIGNATURE + _header(compression))
         for start in range(0, len(events), EVENTS_IN_PACKET):

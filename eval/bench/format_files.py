@@ -17,8 +17,9 @@ from evslam.eval.bench.aedat4_files import write_aedat4
 from evslam.eval.bench.ros_files import Messages, write_bag, write_event_arrays
 from evslam.io.aedat4 import UNCOMPRESSED, ZSTD
 from evslam.io.hdf5_writer import Hdf5Writer
+from evslam.io.reader import Frame
 from evslam.io.text import write_events_text
-from evslam.types import Events, SensorSize
+from evslam.types import Events, Imu, SensorSize, Trajectory
 
 SIZE = SensorSize(height=480, width=640)
 
@@ -233,6 +234,9 @@ def write_event_utils(path: Path, events: Events) -> None:
             file[f"events/{name}s"] = values / 1e6 if name == "t" else values
 
 
+IMU = Imu(np.array([5_000, 6_000, 7_000]), np.full((3, 3), 9.5), np.full((3, 3), 0.5))
+POSES = Trajectory(np.array([5_000, 6_000]), np.array([[1.0, 2, 3, 0, 0, 0, 1], [1, 2, 4, 0, 0.6, 0, 0.8]]))
+FRAMES = (Frame(5_500, np.arange(48, dtype=np.uint8).reshape(6, 8)),)
 SAMPLE_FORMATS = (
     SampleFormat("evslam HDF5", ".h5", write_hdf5),
     SampleFormat("DSEC HDF5", ".h5", write_dsec),
@@ -252,12 +256,12 @@ SAMPLE_FORMATS = (
     SampleFormat("DAT", ".dat", write_dat),
     SampleFormat("AEDAT2 DAVIS", ".aedat", write_aedat2),
     SampleFormat("AEDAT2 DVS128", ".aedat", partial(write_aedat2, chip="DVS128"), SensorSize(height=128, width=128)),
-    SampleFormat("AEDAT4", ".aedat4", write_aedat4),
+    SampleFormat("AEDAT4", ".aedat4", partial(write_aedat4, imu=IMU, frames=FRAMES)),
     SampleFormat("AEDAT4 zstd", ".aedat4", partial(write_aedat4, compression=ZSTD)),
-    SampleFormat("AEDAT4 plain", ".aedat4", partial(write_aedat4, compression=UNCOMPRESSED)),
-    SampleFormat("ROS 1 dvs_msgs", ".bag", write_event_arrays),
+    SampleFormat("AEDAT4 plain", ".aedat4", partial(write_aedat4, compression=UNCOMPRESSED, imu=IMU, frames=FRAMES)),
+    SampleFormat("ROS 1 dvs_msgs", ".bag", partial(write_event_arrays, imu=IMU, poses=POSES, frames=FRAMES)),
     SampleFormat("ROS 1 event_camera_msgs", ".bag", write_packets),
     SampleFormat("ROS 2 prophesee_event_msgs", ".db3", partial(write_event_arrays, package="prophesee_event_msgs")),
-    SampleFormat("ROS 2 dvs_msgs", ".mcap", write_event_arrays),
+    SampleFormat("ROS 2 dvs_msgs", ".mcap", partial(write_event_arrays, imu=IMU, poses=POSES, frames=FRAMES)),
     SampleFormat("ROS 2 event_camera_msgs", ".mcap", write_packets),
 )

@@ -134,7 +134,17 @@ def write_bag(path: Path, topics: dict[str, list[tuple[int, Any]]], messages: Me
         path.write_bytes(made.read_bytes())
 
 
-def write_event_arrays(path: Path, events: Events, package: str = "dvs_msgs") -> None:
-    """Writes event arrays; the suffix of the path tells the container."""
+def write_event_arrays(
+    path: Path, events: Events, package: str = "dvs_msgs", imu: Imu | None = None, poses: Trajectory | None = None,
+    frames: tuple[Frame, ...] = (),
+) -> None:  # fmt: skip
+    """Writes event arrays and what else is given; the suffix of the path tells the container."""
     messages = Messages(ros2=path.suffix != ".bag")
-    write_bag(path, {"/dvs/events": list(messages.event_arrays(events, package))}, messages)
+    topics = {"/dvs/events": list(messages.event_arrays(events, package))}
+    if imu is not None:
+        topics["/dvs/imu"] = list(messages.imu(imu))
+    if poses is not None:
+        topics["/pose"] = list(messages.poses(poses))
+    if frames:
+        topics["/dvs/image_raw"] = list(messages.frames(frames))
+    write_bag(path, topics, messages)

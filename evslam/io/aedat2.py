@@ -69,9 +69,9 @@ def _header(path: Path) -> tuple[list[str], int]:
         content = file.read(MAX_HEADER_BYTES)
     lines, offset = [], 0
     while content.startswith(b"#", offset):
-        stop = content.find(b"\n", offset) + 1
+        stop = content.find(b"\n", offset) + 1 or len(content)  # without an end the header itself is cut off
         line = content[offset:stop]
-        if not stop or any(byte < 32 and byte not in b"\t\r\n" for byte in line):
+        if any(byte < 32 and byte not in b"\t\r\n" for byte in line):
             break
         lines.append(line.decode("latin-1").strip())
         offset = stop

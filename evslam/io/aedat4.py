@@ -64,10 +64,7 @@ class Aedat4Reader(FileReader):
 
     def __init__(self, path: Path, size: SensorSize | None = None) -> None:
         super().__init__(path, size)
-        header, self._start, self._file_bytes = self._header()
-        self._compression = int(header.scalar(0, "<i", UNCOMPRESSED))
-        self._stop = int(header.scalar(1, "<q", -1))  # where a table of contents begins
-        streams = _streams(self.path, header.text(2))
+        streams = self._read_header()
         self._ids = {kind: number for kind, number, _ in reversed(streams)}
         if "EVTS" not in self._ids:
             raise DataError(f"{self.path}, header: no stream of events (EVTS); give another recording")
@@ -78,17 +75,21 @@ class Aedat4Reader(FileReader):
         self._packets = self._walk()
         self.t_first_us, self.t_last_us = self._span()
 
-    def _header(self) -> tuple[Table, int, int]:
-        """The header, and where the packets and the file end."""
+    def _read_header(self) -> list[tuple[str, int, SensorSize | None]]:
+        """The streams; learns compression, and where packets, their table of contents and the file end."""
         with opened(self.path) as file:
             prefix = file.read(len(SIGNATURE) + 4)
             (num_bytes,) = struct.unpack_from("<i", prefix.ljust(18, b"\0"), len(SIGNATURE))
             content = file.read(min(max(num_bytes, 0), MAX_HEADER_BYTES))
-            file_bytes = file.seek(0, 2)
+            self._start, self._file_bytes = len(prefix) + len(content), file.seek(0, 2)
         try:
-            return Table.root(prefix[len(SIGNATURE) :] + content, b"IOHE"), len(prefix) + len(content), file_bytes
+            header = Table.root(prefix[len(SIGNATURE) :] + content, b"IOHE")
+            self._compression = int(header.scalar(0, "<i", UNCOMPRESSED))
+            self._stop = int(header.scalar(1, "<q", -1))
+            text = header.text(2)
         except FlatBufferError as error:
             raise DataError(f"{self.path}, header: cannot be read ({error}); copy the file again") from None
+        return _streams(self.path, text)
 
     def _walk(self) -> dict[int, list[_Packet]]:
         """The packets of every stream; keeps what is left over at the end."""

@@ -6,6 +6,7 @@ Source: numpy.lib.format, "The .npy format". Verified against files that numpy w
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -66,7 +67,15 @@ class _Array:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = read(file)
-        except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError) as error:
+        except (
+            *BROKEN,
+            SyntaxError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+            MemoryError,
+            tokenize.TokenError,
+        ) as error:
             raise DataError(f"{path}: array {name} has no readable header ({error!s:.100}); save it again") from None
         if len(shape) != 1 or shape[0] < 0 or dtype.hasobject or not 0 < dtype.itemsize <= MAX_ITEM_BYTES:
             raise DataError(

@@ -71,7 +71,9 @@ class RawEvents:
     place: Callable[[int], str]
 
 
-def validated(chunks: Iterable[RawEvents], size: SensorSize, counts: ReadCounts) -> Iterator[Events]:
+def validated(
+    chunks: Iterable[RawEvents], size: SensorSize, counts: ReadCounts, source: str = "the recording"
+) -> Iterator[Events]:
     """Turns decoded chunks into chunks of events that are sorted, inside the sensor and of polarity 0 or 1.
 
     Rules. Polarity -1 becomes 0 and is counted; anything but -1, 0, 1 is an error. Times are 0 or later. An event up
@@ -82,6 +84,7 @@ def validated(chunks: Iterable[RawEvents], size: SensorSize, counts: ReadCounts)
         chunks: decoded events; memory stays bounded by one chunk and 10 ms of events (at most 4 million).
         size: the sensor's resolution.
         counts: is kept up to date while reading.
+        source: the file, for messages.
 
     Raises:
         DataError: a rule above is broken, or there are no events.
@@ -98,7 +101,7 @@ def validated(chunks: Iterable[RawEvents], size: SensorSize, counts: ReadCounts)
         largest = max(largest[0], int(raw.x.max())), max(largest[1], int(raw.y.max()))
         events = _inside(raw, _polarity(raw, counts), size, counts)
         if counts.read >= MIN_READ_FOR_SHARE and counts.dropped_outside > MAX_SHARE_OUTSIDE * counts.read:
-            raise _outside_error(counts, size, largest)
+            raise _outside_error(source, counts, size, largest)
         held = _sorted(Events.concatenate([held, events]))
         cut = max(int(np.searchsorted(held.t, newest - HOLDBACK_US, "right")), len(held) - HOLDBACK_EVENTS)
         if cut > 0:
@@ -106,9 +109,9 @@ def validated(chunks: Iterable[RawEvents], size: SensorSize, counts: ReadCounts)
             yield held[:cut]
             held = held[cut:]
     if counts.read == 0:
-        raise DataError("the recording holds no events; check that it was written completely")
+        raise DataError(f"{source} holds no events; check that it was written completely")
     if counts.dropped_outside == counts.read:
-        raise _outside_error(counts, size, largest)
+        raise _outside_error(source, counts, size, largest)
     if len(held):
         yield held
 
@@ -186,9 +189,9 @@ def _sorted(events: Events) -> Events:
     return Events(events.t[order], events.x[order], events.y[order], events.p[order])
 
 
-def _outside_error(counts: ReadCounts, size: SensorSize, largest: tuple[int, int]) -> DataError:
+def _outside_error(source: str, counts: ReadCounts, size: SensorSize, largest: tuple[int, int]) -> DataError:
     x, y = largest
     return DataError(
-        f"{counts.dropped_outside} of {counts.read} events lie outside the {size.width}x{size.height} sensor "
+        f"{source}: {counts.dropped_outside} of {counts.read} events lie outside the {size.width}x{size.height} sensor "
         f"(largest x {x}, y {y}); give the resolution: --set sensor.width={x + 1} --set sensor.height={y + 1}"
     )

@@ -35,8 +35,9 @@ class ZipMember:
                 f"{path}: {info.filename} is encrypted or not deflated; unpack the file and give its folder"
             )
         with opened(path) as file:
-            file.seek(info.header_offset)
-            header = file.read(LOCAL_HEADER.size)
+            is_inside = 0 <= info.header_offset < file.seek(0, 2)
+            file.seek(info.header_offset if is_inside else 0)
+            header = file.read(LOCAL_HEADER.size) if is_inside else b""
         if len(header) < LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
             raise DataError(f"{path}, byte {info.header_offset}: no member {info.filename} here; download it again")
         *_, name_bytes, extra_bytes = LOCAL_HEADER.unpack(header)

@@ -114,7 +114,8 @@ class FileReader(ABC):
         """See EventReader.read."""
         self.counts = ReadCounts()
         size = self.size or self.sensor_size or LARGEST_SENSOR
-        return windowed(validated(self._blocks(start_us, self.counts), size, self.counts), start_us, stop_us, chunk)
+        events = validated(self._blocks(start_us, self.counts), size, self.counts, str(self.path))
+        return windowed(events, start_us, stop_us, chunk)
 
     @abstractmethod
     def _blocks(self, start_us: int | None, counts: ReadCounts) -> Iterator[RawEvents]:
