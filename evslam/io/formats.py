@@ -47,7 +47,7 @@ class Format:
 # In the order of preference; a format without a signature of its own comes last.
 FORMATS = (
     *(Format(layout.name, (EVENTS_FILE, *HDF5_FILES), partial(has_layout, layout), Hdf5Reader) for layout in LAYOUTS),
-    Format("HDF5", (EVENTS_FILE,), is_hdf5, Hdf5Reader),  # says what is missing
+    Format("HDF5", (EVENTS_FILE,), is_hdf5, Hdf5Reader, is_vague=True),  # says what is missing
     Format("AEDAT 4", ("*.aedat4",), is_aedat4, Aedat4Reader),
     Format("AEDAT 2", ("*.aedat",), is_aedat2, Aedat2Reader),
     Format("Prophesee RAW", ("*.raw",), is_raw, RawReader),
@@ -68,14 +68,14 @@ def recognise(path: Path) -> tuple[Format, Path]:
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; check the path")
-    patterns = [pattern for kind in FORMATS for pattern in kind.event_files]
+    patterns = dict.fromkeys(pattern for kind in FORMATS for pattern in kind.event_files)
     if path.is_file():
         kind = _kind(path)
         if kind is None:
             formats = ", ".join(entry.name for entry in FORMATS)
             raise DataError(f"{path}: not a recording of a known format ({formats}); give another file")
         return kind, path
-    for pattern in dict.fromkeys(patterns):
+    for pattern in sorted(patterns, key=lambda pattern: "*" in pattern):  # full names first
         found = [
             (one, file) for file in sorted(path.glob(pattern))
             if file.is_file() and (one := _kind(file)) and (not one.is_vague or pattern in one.event_files)
@@ -87,7 +87,7 @@ def recognise(path: Path) -> tuple[Format, Path]:
             return found[0]
     entries = sorted(entry.name for entry in path.iterdir())
     there = ", ".join(entries[:10]) + (", ..." if len(entries) > 10 else "") if entries else "nothing"
-    looked = " or ".join(dict.fromkeys(patterns))
+    looked = " or ".join(patterns)
     raise DataError(f"{path}: no recording here; looked for {looked}, there is: {there}; give its folder")
 
 
