@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from evslam.errors import DataError
 from evslam.io.events import HOLDBACK_US, MAX_T_US, RawEvents, ReadCounts
 from evslam.io.files import opened
 from evslam.io.hdf5_layouts import Columns, Layout, Samples, find_layout, reason, series, stated_size
+from evslam.io.hdf5_salvage import PaddedFile, is_whole, num_whole, stated_bytes
 from evslam.io.poses import from_matrices
 from evslam.io.reader import FileReader, Frame, Place
 from evslam.types import Imu, SensorSize, Trajectory
@@ -23,6 +25,7 @@ BLOCK_EVENTS = 1 << 17
 PROBE_EVENTS = 1 << 12  # read at the head and at the tail to learn the time span
 CACHE_BYTES = 1 << 25  # of decompressed chunks, for each dataset
 MAX_EVENTS_PER_US = 1000
+_log = logging.getLogger(__name__)
 
 
 def is_hdf5(path: Path) -> bool:
@@ -36,10 +39,20 @@ def has_layout(layout: Layout, path: Path) -> bool:
     if not is_hdf5(path):
         return False
     try:
-        with h5py.File(path, "r") as file:
+        with _opened_hdf5(path)[0] as file:
             return find_layout(path, file) == layout
-    except (OSError, RuntimeError, DataError):
+    except (OSError, RuntimeError, ValueError, DataError):
         return False
+
+
+def _opened_hdf5(path: Path) -> tuple[h5py.File, int]:
+    """The open file, and the number of bytes missing at its end, for which zeros are read."""
+    with opened(path) as raw:  # says it well if the file is missing
+        there = raw.seek(0, 2)
+    stated = stated_bytes(path)
+    is_cut = there < stated
+    source = PaddedFile(path, stated) if is_cut else path
+    return h5py.File(source, "r", rdcc_nbytes=CACHE_BYTES), max(stated - there, 0)
 
 
 class Hdf5Reader(FileReader):
@@ -53,34 +66,65 @@ class Hdf5Reader(FileReader):
         super().__init__(path, size)
         with self._columns() as columns:
             self._layout = columns.layout
-            self.num_events = self._length = columns.length
+            self._length = columns.length
+            if self._missing_bytes:
+                self._length = self._whole_length(columns)
+            self.num_events = self._length
             self.sensor_size = stated_size(self.path, columns.file, self._layout)
-            (head,) = columns.read("t", 0, PROBE_EVENTS)
+            (head,) = columns.read("t", 0, min(PROBE_EVENTS, self._length))
             (tail,) = columns.read("t", max(self._length - PROBE_EVENTS, 0), self._length)
         self.t_first_us, self.t_last_us = int(head.min()), int(tail.max())
         self._check_unit()
 
     @contextmanager
     def _columns(self) -> Iterator[Columns]:
-        with opened(self.path):  # says it well if the file is missing
-            pass
+        with self._file() as file:
+            try:
+                columns = Columns.of(self.path, file)
+            except DataError as error:
+                if self._missing_bytes and "cut off" not in str(error):
+                    raise DataError(
+                        f"{self.path}: cut off, the last {self._missing_bytes} bytes are missing, with them what tells "
+                        f"where the events are; copy it again"
+                    ) from None
+                raise
+            except (RuntimeError, KeyError, TypeError) as error:  # h5py on damaged metadata
+                raise DataError(f"{self.path}: damaged ({reason(error)}); copy or convert it again") from None
+            try:
+                yield columns
+            except (RuntimeError, KeyError, TypeError) as error:  # h5py on damaged metadata
+                raise DataError(f"{self.path}: damaged ({reason(error)}); copy or convert it again") from None
+
+    @contextmanager
+    def _file(self) -> Iterator[h5py.File]:
+        """The open file; one that is cut off is opened with zeros in place of its end."""
         try:
-            file = h5py.File(self.path, "r", rdcc_nbytes=CACHE_BYTES)
+            file, self._missing_bytes = _opened_hdf5(self.path)
         except (OSError, RuntimeError, ValueError) as error:
             raise DataError(
                 f"{self.path}: not a readable HDF5 file, perhaps cut off ({reason(error)}); copy or convert it again"
             ) from None
         with file:
-            try:
-                yield Columns.of(self.path, file)
-            except (RuntimeError, KeyError, TypeError) as error:  # h5py on damaged metadata
-                raise DataError(f"{self.path}: damaged ({reason(error)}); copy or convert it again") from None
+            yield file
+
+    def _whole_length(self, columns: Columns) -> int:
+        """The number of events that are there in a file that is cut off."""
+        there = self.path.stat().st_size
+        whole = min(num_whole(dataset, there) for dataset in columns.sets.values())
+        if whole == 0:
+            raise DataError(
+                f"{self.path}: not a readable HDF5 file, cut off after {there} of {there + self._missing_bytes} bytes, "
+                f"before the first whole event; copy it again"
+            )
+        _log.warning("%s: cut off; %d of %d events are whole and read", self.path, whole, columns.length)
+        return whole
 
     def _blocks(self, start_us: int | None, counts: ReadCounts) -> Iterator[RawEvents]:
+        counts.truncated_bytes = self._missing_bytes
         first = 0 if start_us is None else self._index_before(start_us)
         with self._columns() as columns:
             for start in range(first - first % BLOCK_EVENTS, self._length, BLOCK_EVENTS):
-                t, x, y, p = columns.read("txyp", start, start + BLOCK_EVENTS)
+                t, x, y, p = columns.read("txyp", start, min(start + BLOCK_EVENTS, self._length))
                 yield RawEvents(t, x, y, p, Place(self.path, start))
 
     def _index_before(self, start_us: int) -> int:
@@ -142,5 +186,7 @@ class Hdf5Reader(FileReader):
                 return
             t = series(self.path, columns.file, samples.t) * float(samples.unit_us)
             images = columns.file[samples.values[0]]
+            if not is_whole(images, self.path.stat().st_size):
+                raise DataError(f"{self.path}: cut off within the dataset {images.name}; copy it again")
             for t_us, index in zip(np.rint(t).astype(np.int64).tolist(), range(len(images)), strict=False):
                 yield Frame(t_us, np.asarray(images[index], np.uint8))

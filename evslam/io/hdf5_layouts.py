@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from evslam.errors import DataError
+from evslam.io.hdf5_salvage import is_whole
 from evslam.types import SensorSize
 
 MAX_CHUNK_BYTES = 1 << 28
@@ -108,7 +109,7 @@ class Columns:
         layout = find_layout(path, file)
         length = _checked_length(path, file, layout)
         offset = 0
-        if layout.offset is not None and isinstance(file.get(layout.offset), h5py.Dataset):
+        if layout.offset is not None and file.get(layout.offset, getlink=True) is not None:
             offset = _whole_number(path, file, layout.offset)
         sets = {letter: file[name] for letter, name in layout.datasets.items()}
         return Columns(path, file, layout, sets, offset, length)
@@ -159,7 +160,7 @@ def find_layout(path: Path, file: h5py.File) -> Layout:
             return layout
     names: list[str] = []
     try:
-        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        file.visititems(lambda name, item: names.append(str(name)) if isinstance(item, h5py.Dataset) else None)
     except (OSError, RuntimeError, KeyError, ValueError):
         names.append("... (damaged)")
     found = ", ".join(names[:20]) or "none"
@@ -191,6 +192,8 @@ def series(path: Path, file: h5py.File, name: str) -> np.ndarray:
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "iufb" or dataset.dtype.itemsize > 8:
         raise DataError(f"{path}: dataset {name} is missing or holds no numbers; download the file again")
     _check_chunks(path, name, dataset)
+    if not is_whole(dataset, path.stat().st_size):
+        raise DataError(f"{path}: cut off within the dataset {name}; copy it again")
     try:
         return dataset[()]
     except (OSError, ValueError, MemoryError) as error:

@@ -13,7 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.rosbag2 import Reader as Sqlite3Bag
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer as StorageWriter
 
+from evslam.eval.bench.ros_files import Messages
 from evslam.io.recording import Recording, open_recording
 from evslam.types import Events, SensorSize
 
@@ -97,3 +101,19 @@ def test_inside_of_an_aedat4_recording() -> None:
     ]  # fmt: skip
     assert frames[0].image.shape == (260, 346)
     assert frames[0].image[0, :3].tolist() == [101, 98, 106]
+
+
+def test_third_container_gives_the_same_events(tmp_path: Path) -> None:
+    """The messages of the sqlite3 bag in an mcap file that rosbags writes."""
+    recording = sample_recording("ros_event_packet/test_events_1")
+    (source,) = recording.path.glob("*.db3")
+    with (
+        Sqlite3Bag(source) as bag,
+        StorageWriter(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer,
+    ):
+        for connection, arrival_ns, raw in bag.messages():
+            if not writer.connections:
+                writer.add_connection(connection.topic, connection.msgtype, typestore=Messages(ros2=True).store)
+            writer.write(writer.connections[0], arrival_ns, raw)
+    found = Events.concatenate(list(open_recording(tmp_path / "bag").reader.read()))
+    assert checksums(found) == checksums(Events.concatenate(list(recording.reader.read())))
