@@ -46,6 +46,7 @@ class SampleFormat:
         return Events(events.t, events.x % self.size.width, events.y % self.size.height, events.p)
 
     def file(self, folder: Path) -> Path:
+        """Where such a file goes in a folder."""
         return folder / (self.name.replace(" ", "_").lower() + self.suffix)
 
 
@@ -78,6 +79,7 @@ def _with_times(words: np.ndarray, high: np.ndarray, time_word: Callable[[np.nda
 
 
 def write_evt2(path: Path, events: Events) -> None:
+    """Prophesee RAW in EVT 2.0."""
     t, x, y, p = _columns(events)
     words = p << 28 | (t & 0x3F) << 22 | x << 11 | y
     words = _with_times(words, t >> 6, lambda high: 8 << 28 | (high & 0xFFFFFFF))
@@ -86,6 +88,7 @@ def write_evt2(path: Path, events: Events) -> None:
 
 
 def write_evt21(path: Path, events: Events, legacy: bool = False) -> None:
+    """Prophesee RAW in EVT 2.1, one pixel in a word; `legacy` swaps the halves of words."""
     t, x, y, p = _columns(events)
     base = x // 32 * 32
     upper = p << 28 | (t & 0x3F) << 22 | base << 11 | y
@@ -126,6 +129,7 @@ def evt3_words(events: Events) -> np.ndarray:
 
 
 def write_evt3(path: Path, events: Events) -> None:
+    """Prophesee RAW in EVT 3.0."""
     header = _header("evt 3.0", "format EVT3;height=480;width=640", "geometry 640x480", "end")
     path.write_bytes(header + evt3_words(events).tobytes())
 
@@ -142,6 +146,7 @@ def write_packets(path: Path, events: Events) -> None:
 
 
 def write_dat(path: Path, events: Events) -> None:
+    """Prophesee DAT with 32 bits of time."""
     t, x, y, p = _columns(events)
     rows = np.stack([t & 0xFFFFFFFF, p << 28 | y << 14 | x], axis=1).astype("<u4")
     header = _header("Data file containing CD events", "Version 2", "Width 640", "Height 480")
@@ -149,6 +154,7 @@ def write_dat(path: Path, events: Events) -> None:
 
 
 def write_text(path: Path, events: Events) -> None:
+    """Text of the Event Camera Dataset."""
     write_events_text(path, [events])
 
 
@@ -160,6 +166,7 @@ def write_csv(path: Path, events: Events, header: str = "", order: str = "xypt",
 
 
 def write_zip(path: Path, events: Events) -> None:
+    """A zip file as the Event Camera Dataset comes in, with calibration and ground truth."""
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         write_text(Path(folder) / "events.txt", events)
         archive.write(Path(folder) / "events.txt", "events.txt")
@@ -168,10 +175,12 @@ def write_zip(path: Path, events: Events) -> None:
 
 
 def write_npz(path: Path, events: Events) -> None:
+    """Compressed .npz, one array a column."""
     np.savez_compressed(path, **{name: getattr(events, name) for name in "txyp"})
 
 
 def write_npy(path: Path, events: Events) -> None:
+    """Structured .npy."""
     rows = np.empty(len(events), [("x", "<i2"), ("y", "<i2"), ("timestamp", "<i8"), ("polarity", "?")])
     for name, letter in zip(rows.dtype.names or (), "xytp", strict=True):
         rows[name] = getattr(events, letter)
@@ -196,6 +205,7 @@ def write_aedat2(path: Path, events: Events, chip: str = "eu.seebetter.ini.chips
 
 
 def write_hdf5(path: Path, events: Events) -> None:
+    """evslam's own HDF5."""
     with Hdf5Writer(path) as writer:
         writer.append(events)
 
@@ -214,6 +224,7 @@ def write_dsec(path: Path, events: Events) -> None:
 
 
 def write_m3ed(path: Path, events: Events) -> None:
+    """M3ED's layout, with the resolution."""
     with h5py.File(path, "w") as file:
         for name in "txyp":
             file[f"prophesee/left/{name}"] = getattr(events, name)
@@ -228,6 +239,7 @@ def write_mvsec(path: Path, events: Events) -> None:
 
 
 def write_event_utils(path: Path, events: Events) -> None:
+    """The layout of event_utils: times in seconds."""
     with h5py.File(path, "w") as file:
         for name in "txyp":
             values = getattr(events, name)

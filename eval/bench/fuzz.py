@@ -55,6 +55,7 @@ class Original:
 
     @staticmethod
     def of(kind: SampleFormat, folder: Path) -> Original:
+        """Writes a whole file of the format."""
         events = kind.events(NUM_EVENTS)
         kind.write(kind.file(folder), events)
         return Original(kind, kind.file(folder).read_bytes(), events, kind.file(folder))

@@ -25,11 +25,13 @@ Mutation = Callable[[bytearray, random.Random], None]
 
 
 def flip_bits(content: bytearray, rng: random.Random) -> None:
+    """Flips up to eight bits."""
     for _ in range(rng.randint(1, 8)):
         content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
 
 
 def extreme_number(content: bytearray, rng: random.Random) -> None:
+    """Puts an extreme number of one to eight bytes somewhere."""
     form = rng.choice(("<B", "<H", "<I", "<Q", ">H", ">I", ">Q"))
     width = struct.calcsize(form)
     if len(content) >= width:
@@ -38,6 +40,7 @@ def extreme_number(content: bytearray, rng: random.Random) -> None:
 
 
 def overwrite(content: bytearray, rng: random.Random) -> None:
+    """Overwrites a piece with noise or with one byte."""
     start, number = _piece(content, rng)
     content[start : start + number] = (
         rng.randbytes(number) if rng.random() < 0.5 else bytes([rng.randrange(256)]) * number
@@ -45,16 +48,19 @@ def overwrite(content: bytearray, rng: random.Random) -> None:
 
 
 def cut_out(content: bytearray, rng: random.Random) -> None:
+    """Removes a piece."""
     start, number = _piece(content, rng)
     del content[start : start + number]
 
 
 def double(content: bytearray, rng: random.Random) -> None:
+    """Repeats a piece."""
     start, number = _piece(content, rng)
     content[start:start] = content[start : start + number]
 
 
 def move(content: bytearray, rng: random.Random) -> None:
+    """Moves a piece."""
     start, number = _piece(content, rng)
     piece = content[start : start + number]
     del content[start : start + number]
@@ -63,11 +69,13 @@ def move(content: bytearray, rng: random.Random) -> None:
 
 
 def insert(content: bytearray, rng: random.Random) -> None:
+    """Inserts up to 64 bytes of noise."""
     place = rng.randrange(len(content) + 1)
     content[place:place] = rng.randbytes(rng.randint(1, 64))
 
 
 def truncate(content: bytearray, rng: random.Random) -> None:
+    """Cuts off the end."""
     del content[rng.randrange(len(content)) :]
 
 

@@ -51,13 +51,16 @@ class Messages:
         return self.store.types[kind.replace("/", "/msg/")](**fields)
 
     def time(self, t_us: int) -> Any:
+        """builtin_interfaces/Time."""
         return self.make("builtin_interfaces/Time", sec=t_us // 1_000_000, nanosec=t_us % 1_000_000 * 1000)
 
     def header(self, t_us: int) -> Any:
+        """std_msgs/Header."""
         sequence = {} if self.ros2 else {"seq": 3}
         return self.make("std_msgs/Header", stamp=self.time(t_us), frame_id="cam", **sequence)
 
     def event_arrays(self, events: Events, package: str = "dvs_msgs") -> Iterator[tuple[int, Any]]:
+        """EventArrays of a package, with the times of their first events."""
         for start in range(0, len(events), EVENTS_IN_MESSAGE):
             part = events[start : start + EVENTS_IN_MESSAGE]
             rows = zip(*(getattr(part, name).tolist() for name in "txyp"), strict=True)
@@ -69,12 +72,14 @@ class Messages:
             )
 
     def packet(self, t_us: int, encoding: str, content: bytes, time_base_ns: int = 0) -> Any:
+        """event_camera_msgs/EventPacket."""
         return self.make(
             "event_camera_msgs/EventPacket", header=self.header(t_us), height=HEIGHT, width=WIDTH, seq=1,
             time_base=time_base_ns, encoding=encoding, is_bigendian=False, events=np.frombuffer(content, np.uint8),
         )  # fmt: skip
 
     def imu(self, imu: Imu) -> Iterator[tuple[int, Any]]:
+        """sensor_msgs/Imu with their times."""
         for t_us, acceleration, gyro in zip(imu.t_us.tolist(), imu.acceleration, imu.gyro, strict=True):
             vectors = [
                 self.make("geometry_msgs/Vector3", **dict(zip("xyz", v, strict=True))) for v in (gyro, acceleration)
@@ -87,9 +92,11 @@ class Messages:
             )  # fmt: skip
 
     def quaternion(self, x: float, y: float, z: float, w: float) -> Any:
+        """geometry_msgs/Quaternion."""
         return self.make("geometry_msgs/Quaternion", x=x, y=y, z=z, w=w)
 
     def poses(self, trajectory: Trajectory, kind: str = "geometry_msgs/PoseStamped") -> Iterator[tuple[int, Any]]:
+        """PoseStamped or Odometry with their times."""
         for t_us, (x, y, z, *rotation) in zip(trajectory.t_us.tolist(), trajectory.poses.tolist(), strict=True):
             point = self.make("geometry_msgs/Point", x=x, y=y, z=z)
             place = self.make("geometry_msgs/Pose", position=point, orientation=self.quaternion(*rotation))
@@ -106,6 +113,7 @@ class Messages:
             yield t_us, self.make(kind, header=self.header(t_us), **fields)
 
     def frames(self, frames: tuple[Frame, ...]) -> Iterator[tuple[int, Any]]:
+        """sensor_msgs/Image (mono8) with their times."""
         for frame in frames:
             height, width = frame.image.shape
             yield frame.t_us, self.make(

@@ -58,6 +58,7 @@ class Layout:
 
     @property
     def is_matrix(self) -> bool:
+        """Whether all columns stand in one dataset."""
         return len(set(self.datasets.values())) == 1
 
 

@@ -71,6 +71,7 @@ class Hdf5Writer:
 
     @property
     def num_events(self) -> int:
+        """Events written so far, those of an interrupted writer included."""
         return self.stored.num_events + self._num_waiting
 
     def append(self, events: Events) -> None:

@@ -60,6 +60,7 @@ class Cursor:
         return self.raw[start : self.position]
 
     def text(self) -> str:
+        """A string."""
         return self.bytes().rstrip(b"\0").decode("ascii", "replace")
 
     def stamp_us(self) -> int:

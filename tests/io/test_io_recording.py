@@ -4,13 +4,11 @@ import logging
 import struct
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import yaml
 
 from evslam.errors import CalibrationError, DataError
-from evslam.eval.bench.format_files import random_events, write_evt3
 from evslam.geometry.camera import Camera
 from evslam.io.convert import convert_recording, copy_events
 from evslam.io.depth import load_depth
@@ -293,22 +291,3 @@ def test_convert_checks_what_it_wrote(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Columns, "read", read_wrong)
     with pytest.raises(DataError, match=r"out.h5: reading back gave 500 events unlike the 500 written; check the disk"):
         copy_events(reader, tmp_path / "out.h5")
-
-
-def test_full_names_come_before_patterns(tmp_path: Path) -> None:
-    folder = text_folder(tmp_path)
-    write_evt3(folder / "a.raw", random_events(50))
-    with h5py.File(folder / "rectify_map.h5", "w") as file:
-        file["rectify_map"] = np.zeros((4, 4, 2))
-    assert open_recording(folder).format == "Event Camera Dataset text"
-    (folder / "events.txt").unlink()
-    assert open_recording(folder).format == "Prophesee RAW"
-
-
-def test_two_recordings_in_a_folder_are_refused(tmp_path: Path) -> None:
-    for name in ("left.raw", "right.raw"):
-        write_evt3(tmp_path / name, random_events(50))
-    with pytest.raises(
-        DataError, match=r"holds more than one recording \(left.raw, right.raw\); give one of these files"
-    ):
-        open_recording(tmp_path)
