@@ -61,9 +61,9 @@ def measure(path: Path, warm_up: Path, folder: Path) -> dict[str, float]:
     num_events = sum(len(events) for events in reader.read())
     read = time.perf_counter() - start
     after = _memory("VmHWM")
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     copy_events(open_recording(path).reader, folder / "converted.h5")
-    convert = time.perf_counter() - start
+    convert, convert_cpu = time.perf_counter() - start, time.process_time() - start_cpu
     (folder / "converted.h5").unlink()
     size = path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.iterdir())
     return {
@@ -72,6 +72,7 @@ def measure(path: Path, warm_up: Path, folder: Path) -> dict[str, float]:
         "MB/s": round(size / MEGA / read, 1),
         "million events/s": round(num_events / MEGA / read, 2),
         "converted, million events/s": round(num_events / MEGA / convert, 2),
+        "converted, million events/CPU s": round(num_events / MEGA / convert_cpu, 2),
         "peak memory [MB]": round((after - before) / 1024),
     }
 

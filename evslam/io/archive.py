@@ -83,7 +83,7 @@ def _unpack(path: Path, archive: zipfile.ZipFile, inside: PurePosixPath, folder:
         name = PurePosixPath(member.filename)
         is_beside = name.parent == inside
         is_first = name.parent.parent == inside and name.parent.name not in folders
-        if member.is_dir() or name.name == EVENTS_MEMBER or not (is_beside or is_first):
+        if member.filename[-1:] in ("", "/") or name.name == EVENTS_MEMBER or not (is_beside or is_first):
             continue
         if member.file_size > MAX_SMALL_BYTES:
             raise DataError(f"{path}: {member.filename} has {member.file_size} bytes; unpack it and give its folder")
