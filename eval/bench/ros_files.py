@@ -13,6 +13,7 @@ from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as StorageWriter
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from evslam.geometry.camera import Camera
 from evslam.io.reader import Frame
 from evslam.types import Events, Imu, Trajectory
 
@@ -111,6 +112,18 @@ class Messages:
             else:
                 fields = {"pose": place}
             yield t_us, self.make(kind, header=self.header(t_us), **fields)
+
+    def camera_info(self, t_us: int, camera: Camera) -> Any:
+        """sensor_msgs/CameraInfo of a calibrated camera."""
+        matrix = np.array([camera.fx, 0, camera.cx, 0, camera.fy, camera.cy, 0, 0, 1.0])
+        letters = {"d": np.array(camera.distortion, np.float64), "k": matrix, "r": np.eye(3).ravel(), "p": np.zeros(12)}
+        named = letters if self.ros2 else {letter.upper(): value for letter, value in letters.items()}
+        region = self.make("sensor_msgs/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+        return self.make(
+            "sensor_msgs/CameraInfo", header=self.header(t_us), height=camera.size.height, width=camera.size.width,
+            distortion_model="equidistant" if camera.model == "equidistant" else "plumb_bob", binning_x=0, binning_y=0,
+            roi=region, **named,
+        )  # fmt: skip
 
     def frames(self, frames: tuple[Frame, ...]) -> Iterator[tuple[int, Any]]:
         """sensor_msgs/Image (mono8) with their times."""

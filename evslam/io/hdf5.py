@@ -12,9 +12,19 @@ import hdf5plugin  # noqa: F401  registers the compression filters that writers 
 import numpy as np
 
 from evslam.errors import DataError
+from evslam.io.calibration import Intrinsics
 from evslam.io.events import HOLDBACK_US, MAX_T_US, RawEvents, ReadCounts
 from evslam.io.files import opened
-from evslam.io.hdf5_layouts import Columns, Layout, Samples, find_layout, reason, series, stated_size
+from evslam.io.hdf5_layouts import (
+    Columns,
+    Layout,
+    Samples,
+    find_layout,
+    reason,
+    series,
+    stated_calibration,
+    stated_size,
+)
 from evslam.io.hdf5_salvage import PaddedFile, is_whole, num_whole, stated_bytes
 from evslam.io.poses import from_matrices
 from evslam.io.reader import FileReader, Frame, Place
@@ -161,6 +171,11 @@ class Hdf5Reader(FileReader):
             raise DataError(f"{self.path}: {samples.t} does not fit {', '.join(samples.values)}; download it again")
         t_us, first = np.unique(np.rint(t).astype(np.int64), return_index=True)
         return t_us, [value[first] for value in values]
+
+    def intrinsics(self) -> Intrinsics | None:
+        """See Container."""
+        with self._columns() as columns:
+            return stated_calibration(self.path, columns.file, self._layout)
 
     def imu(self) -> Imu | None:
         """See Container."""

@@ -12,7 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from evslam.errors import DataError
+from evslam.errors import CalibrationError, DataError
+from evslam.io.calibration import Intrinsics
 from evslam.io.hdf5_salvage import is_whole
 from evslam.types import SensorSize
 
@@ -41,6 +42,7 @@ class Layout:
         offset: dataset with microseconds to be added to t, if it is there.
         resolution: dataset with width and height.
         size: the resolution of the only sensor that has this layout.
+        calibration: group with intrinsics (4), distortion_coeffs (4) and distortion_model, as Kalibr names them.
         imu: acceleration and angular velocity, in one dataset (N, 6) or in two (N, 3).
         poses: matrices (N, 4, 4).
         frames: images (N, H, W).
@@ -52,6 +54,7 @@ class Layout:
     offset: str | None = None
     resolution: str | None = None
     size: SensorSize | None = None
+    calibration: str | None = None
     imu: Samples | None = None
     poses: Samples | None = None
     frames: Samples | None = None
@@ -74,6 +77,7 @@ LAYOUTS = (
         "M3ED HDF5",
         _named("prophesee/left/{}"),
         resolution="prophesee/left/calib/resolution",
+        calibration="prophesee/left/calib",
         imu=Samples("ovc/imu/ts", ("ovc/imu/accel", "ovc/imu/omega")),
     ),
     Layout(
@@ -181,6 +185,25 @@ def stated_size(path: Path, file: h5py.File, layout: Layout) -> SensorSize | Non
     if len(numbers) != 2 or not all(number == int(number) and 0 < number <= MAX_SIDE for number in numbers):
         raise DataError(f"{path}: {layout.resolution} is {numbers[:5]}, not width and height; correct it")
     return SensorSize(height=int(numbers[1]), width=int(numbers[0]))
+
+
+def stated_calibration(path: Path, file: h5py.File, layout: Layout) -> Intrinsics | None:
+    """The calibration that the file states."""
+    group = layout.calibration
+    if group is None or file.get(f"{group}/intrinsics", getlink=True) is None:
+        return None
+    numbers = np.ravel(series(path, file, f"{group}/intrinsics")).astype(float).tolist()
+    distortion = np.ravel(series(path, file, f"{group}/distortion_coeffs")).astype(float).tolist()
+    stated = _get(file, f"{group}/distortion_model")
+    model = stated.asstr()[()] if isinstance(stated, h5py.Dataset) and stated.dtype.kind in "OS" else None
+    if len(numbers) != 4 or len(distortion) != 4 or model not in ("radtan", "equidistant"):
+        raise CalibrationError(
+            f"{path}: {group} holds {len(numbers)} intrinsics, {len(distortion)} coefficients of the model {model!r}; "
+            f"give a calibration with --calib FILE"
+        )
+    coefficients = (*distortion, 0.0) if model == "radtan" else tuple(distortion)
+    fx, fy, cx, cy = numbers
+    return Intrinsics(fx, fy, cx, cy, str(model), coefficients, stated_size(path, file, layout))
 
 
 def series(path: Path, file: h5py.File, name: str) -> np.ndarray:

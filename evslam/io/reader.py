@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from evslam.io.calibration import Intrinsics
 from evslam.io.events import LARGEST_SENSOR, RawEvents, ReadCounts, validated, windowed
 from evslam.types import Events, Imu, SensorSize, Trajectory
 
@@ -35,6 +36,14 @@ class Container(Protocol):
     """
 
     sensor_size: SensorSize | None
+
+    def intrinsics(self) -> Intrinsics | None:
+        """The calibration of the event camera, None if the file holds none.
+
+        Raises:
+            CalibrationError: it cannot be used.
+        """
+        ...
 
     def imu(self) -> Imu | None:
         """Inertial measurements (m/s^2, rad/s), None if the file holds none.
@@ -120,6 +129,10 @@ class FileReader(ABC):
     @abstractmethod
     def _blocks(self, start_us: int | None, counts: ReadCounts) -> Iterator[RawEvents]:
         """Decodes from an event on before which every event is older than start_us; counts what was lost."""
+
+    def intrinsics(self) -> Intrinsics | None:
+        """See Container."""
+        return None
 
     def imu(self) -> Imu | None:
         """See Container."""

@@ -13,7 +13,7 @@ import yaml
 
 from evslam.errors import CalibrationError, DataError
 from evslam.geometry.camera import Camera
-from evslam.io.calibration import load_calibration, save_calibration
+from evslam.io.calibration import load_calibration, save_calibration, to_camera
 from evslam.io.depth import save_depth
 from evslam.io.files import plain
 from evslam.io.formats import EVENTS_FILE, recognise
@@ -55,7 +55,10 @@ class Recording:
     @cached_property
     def camera(self) -> Camera | None:
         """The calibrated camera, None without calibration; raises CalibrationError if it cannot be used."""
-        return None if self.calib is None else load_calibration(self.calib, self.size)
+        if self.calib is not None:
+            return load_calibration(self.calib, self.size)
+        inside = self.reader.intrinsics()
+        return None if inside is None else to_camera(self.reader.path, inside, self.size)
 
     @cached_property
     def groundtruth(self) -> Trajectory | None:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evslam.io.calibration import Intrinsics
 from evslam.io.reader import Frame
+from evslam.types import SensorSize
 
 # Seconds, nanoseconds: unsigned in ROS 1, where ROS 2 has signed seconds.
 ROS1_EVENT = np.dtype([("x", "<u2"), ("y", "<u2"), ("sec", "<u4"), ("nsec", "<u4"), ("p", "?")])
@@ -19,6 +21,10 @@ ROS1_EVENT = np.dtype([("x", "<u2"), ("y", "<u2"), ("sec", "<u4"), ("nsec", "<u4
 ROS2_EVENT = np.dtype({"names": ["x", "y", "sec", "nsec", "p"], "formats": ["<u2", "<u2", "<u4", "<u4", "?"],
                        "offsets": [0, 2, 6, 10, 14], "itemsize": 16})  # fmt: skip
 GREY_WEIGHTS = {"mono8": (1.0,), "8UC1": (1.0,), "rgb8": (0.299, 0.587, 0.114), "bgr8": (0.114, 0.587, 0.299)}
+DISTORTION_MODELS = {  # ROS name: ours, number of coefficients
+    "plumb_bob": ("radtan", 5), "radtan": ("radtan", 5), "": ("radtan", 5),
+    "equidistant": ("equidistant", 4), "fisheye": ("equidistant", 4),
+}  # fmt: skip
 
 
 class MessageError(ValueError):
@@ -152,6 +158,29 @@ def pose(raw: bytes, ros2: bool, num_names: int) -> tuple[int, tuple[float, ...]
     for _ in range(num_names):
         cursor.bytes()
     return stamp_us, cursor.take("d", 7)
+
+
+def camera_info(raw: bytes, ros2: bool) -> Intrinsics:
+    """A sensor_msgs/CameraInfo.
+
+    Raises:
+        MessageError: it is cut off, not calibrated, or of another distortion model than plumb_bob and equidistant.
+    """
+    cursor = Cursor(raw, ros2)
+    cursor.stamp_us()
+    height, width = cursor.take("I", 2)
+    model = cursor.text()
+    (number,) = cursor.take("I")
+    if number > 14:
+        raise MessageError(f"{number} coefficients of distortion")
+    distortion = cursor.take("d", number) if number else ()
+    fx, _, cx, _, fy, cy, *_ = cursor.take("d", 9)
+    if fx == 0 or model not in DISTORTION_MODELS:
+        raise MessageError(f"focal length {fx:g} and distortion model {model!r}, no usable calibration")
+    name, length = DISTORTION_MODELS[model]
+    distortion = (*distortion, *[0.0] * length)[:length]
+    size = SensorSize(height=height, width=width) if height and width else None
+    return Intrinsics(fx, fy, cx, cy, name if any(distortion) else "none", distortion if any(distortion) else (), size)
 
 
 def image(raw: bytes, ros2: bool) -> Frame:

@@ -18,11 +18,21 @@ from rosbags.rosbag2.reader import McapReader, Sqlite3Reader
 
 from evslam.errors import DataError
 from evslam.io.bag_salvage import BagSalvage, McapSalvage
+from evslam.io.calibration import Intrinsics
 from evslam.io.event_packet import Columns, PacketDecoder
 from evslam.io.events import RawEvents, ReadCounts
 from evslam.io.files import opened
 from evslam.io.reader import FileReader, Frame, Place
-from evslam.io.ros_messages import EventArray, MessageError, event_array, event_packet, image, imu_sample, pose
+from evslam.io.ros_messages import (
+    EventArray,
+    MessageError,
+    camera_info,
+    event_array,
+    event_packet,
+    image,
+    imu_sample,
+    pose,
+)  # fmt: skip
 from evslam.types import Imu, SensorSize, Trajectory
 
 CONTAINERS = {  # signature: reader by index, and for bags that are cut off
@@ -32,7 +42,7 @@ CONTAINERS = {  # signature: reader by index, and for bags that are cut off
 }
 ARRAYS = ("dvs_msgs/msg/EventArray", "prophesee_event_msgs/msg/EventArray")
 PACKETS = ("event_camera_msgs/msg/EventPacket",)
-IMUS, IMAGES = ("sensor_msgs/msg/Imu",), ("sensor_msgs/msg/Image",)
+IMUS, IMAGES, CAMERA_INFOS = ("sensor_msgs/msg/Imu",), ("sensor_msgs/msg/Image",), ("sensor_msgs/msg/CameraInfo",)
 # Number of strings between header and pose.
 POSES = {
     "geometry_msgs/msg/PoseStamped": 0, "nav_msgs/msg/Odometry": 1, "geometry_msgs/msg/TransformStamped": 1,
@@ -224,6 +234,20 @@ class RosbagReader(FileReader):
         if not new.all():
             _log.warning("%s: %d messages of type %s repeat a time, left out", self.path, (~new).sum(), types[0])
         return t_us[new], values[new]
+
+    def intrinsics(self) -> Intrinsics | None:
+        """See Container: the first sensor_msgs/CameraInfo on the topic beside that of the events."""
+        with self._bag() as bag:
+            topics = sorted({item.topic for item in bag.connections if item.msgtype in CAMERA_INFOS})
+        beside = [topic for topic in topics if topic.rpartition("/")[0] == self._topic.rpartition("/")[0]]
+        for topic in beside or (topics if len(topics) == 1 else []):
+            for _, raw in self._messages(topic):
+                try:
+                    return camera_info(raw, self._ros2)
+                except MessageError as error:
+                    _log.warning("%s, %s: %s", self.path, topic, error)
+                    break
+        return None
 
     def imu(self) -> Imu | None:
         """See Container: sensor_msgs/Imu."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from evslam.errors import DataError
 from evslam.eval.bench.format_files import evt3_words, random_events, write_packets
 from evslam.eval.bench.ros_files import Messages, write_bag, write_event_arrays
+from evslam.geometry.camera import Camera
 from evslam.io import event_packet
 from evslam.io.reader import Frame
 from evslam.io.recording import open_recording
@@ -164,3 +165,24 @@ def test_evt3_words_are_those_of_raw_files() -> None:
     decoded = event_packet.PacketDecoder().decode(packet("evt3", evt3_words(events)))
     assert (decoded.t - decoded.t[0]).tolist() == (events.t - events.t[0]).tolist()
     assert decoded.t[0] == 5_000
+
+
+@each_container
+@pytest.mark.parametrize(
+    "camera",
+    [
+        Camera(199.1, 198.8, 132.2, 110.7, SensorSize(480, 640), "radtan", (-0.368, 0.151, -0.0003, -0.0008, 0.0)),
+        Camera(320.0, 321.0, 319.5, 239.5, SensorSize(480, 640), "equidistant", (0.1, 0.01, 0.001, 0.0)),
+        Camera(320.0, 321.0, 319.5, 239.5, SensorSize(480, 640), "none", ()),
+    ],
+    ids=lambda camera: camera.model,
+)
+def test_camera_info_is_the_calibration(suffix: str, camera: Camera, tmp_path: Path) -> None:
+    messages = Messages(ros2=suffix != ".bag")
+    topics = {
+        "/dvs/events": list(messages.event_arrays(random_events(50))),
+        "/dvs/camera_info": [(5, messages.camera_info(5, camera))],
+        "/other/camera_info": [(5, messages.camera_info(5, Camera(1.0, 1.0, 1.0, 1.0, SensorSize(4, 4))))],
+    }
+    write_bag(tmp_path / f"a{suffix}", topics, messages)
+    assert open_recording(tmp_path / f"a{suffix}").require_camera() == camera
