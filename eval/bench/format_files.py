@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import hdf5plugin
@@ -15,6 +16,7 @@ import numpy as np
 
 from evslam.eval.bench.aedat4_files import write_aedat4
 from evslam.eval.bench.ros_files import Messages, write_bag, write_event_arrays
+from evslam.geometry.camera import Camera
 from evslam.io.aedat4 import UNCOMPRESSED, ZSTD
 from evslam.io.hdf5_writer import Hdf5Writer
 from evslam.io.reader import Frame
@@ -224,11 +226,15 @@ def write_dsec(path: Path, events: Events) -> None:
 
 
 def write_m3ed(path: Path, events: Events) -> None:
-    """M3ED's layout, with the resolution."""
+    """M3ED's layout, with its calibration."""
     with h5py.File(path, "w") as file:
         for name in "txyp":
             file[f"prophesee/left/{name}"] = getattr(events, name)
-        file["prophesee/left/calib/resolution"] = np.array([SIZE.width, SIZE.height])
+        calibration = file.create_group("prophesee/left/calib")
+        calibration["resolution"] = np.array([SIZE.width, SIZE.height])
+        calibration["intrinsics"] = np.array([CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy])
+        calibration["distortion_coeffs"] = np.array(CAMERA.distortion[:4])
+        calibration["distortion_model"] = CAMERA.model
 
 
 def write_mvsec(path: Path, events: Events) -> None:
@@ -249,6 +255,8 @@ def write_event_utils(path: Path, events: Events) -> None:
 IMU = Imu(np.array([5_000, 6_000, 7_000]), np.full((3, 3), 9.5), np.full((3, 3), 0.5))
 POSES = Trajectory(np.array([5_000, 6_000]), np.array([[1.0, 2, 3, 0, 0, 0, 1], [1, 2, 4, 0, 0.6, 0, 0.8]]))
 FRAMES = (Frame(5_500, np.arange(48, dtype=np.uint8).reshape(6, 8)),)
+CAMERA = Camera(320.0, 321.0, 319.5, 239.5, SIZE, "radtan", (-0.1, 0.2, 0.01, 0.02, 0.0))
+INSIDE: dict[str, Any] = {"imu": IMU, "poses": POSES, "frames": FRAMES, "camera": CAMERA}
 SAMPLE_FORMATS = (
     SampleFormat("evslam HDF5", ".h5", write_hdf5),
     SampleFormat("DSEC HDF5", ".h5", write_dsec),
@@ -271,9 +279,9 @@ SAMPLE_FORMATS = (
     SampleFormat("AEDAT4", ".aedat4", partial(write_aedat4, imu=IMU, frames=FRAMES)),
     SampleFormat("AEDAT4 zstd", ".aedat4", partial(write_aedat4, compression=ZSTD)),
     SampleFormat("AEDAT4 plain", ".aedat4", partial(write_aedat4, compression=UNCOMPRESSED, imu=IMU, frames=FRAMES)),
-    SampleFormat("ROS 1 dvs_msgs", ".bag", partial(write_event_arrays, imu=IMU, poses=POSES, frames=FRAMES)),
+    SampleFormat("ROS 1 dvs_msgs", ".bag", partial(write_event_arrays, **INSIDE)),
     SampleFormat("ROS 1 event_camera_msgs", ".bag", write_packets),
     SampleFormat("ROS 2 prophesee_event_msgs", ".db3", partial(write_event_arrays, package="prophesee_event_msgs")),
-    SampleFormat("ROS 2 dvs_msgs", ".mcap", partial(write_event_arrays, imu=IMU, poses=POSES, frames=FRAMES)),
+    SampleFormat("ROS 2 dvs_msgs", ".mcap", partial(write_event_arrays, **INSIDE)),
     SampleFormat("ROS 2 event_camera_msgs", ".mcap", write_packets),
 )

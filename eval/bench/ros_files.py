@@ -157,7 +157,7 @@ def write_bag(path: Path, topics: dict[str, list[tuple[int, Any]]], messages: Me
 
 def write_event_arrays(
     path: Path, events: Events, package: str = "dvs_msgs", imu: Imu | None = None, poses: Trajectory | None = None,
-    frames: tuple[Frame, ...] = (),
+    frames: tuple[Frame, ...] = (), camera: Camera | None = None,
 ) -> None:  # fmt: skip
     """Writes event arrays and what else is given; the suffix of the path tells the container."""
     messages = Messages(ros2=path.suffix != ".bag")
@@ -168,4 +168,6 @@ def write_event_arrays(
         topics["/pose"] = list(messages.poses(poses))
     if frames:
         topics["/dvs/image_raw"] = list(messages.frames(frames))
+    if camera is not None:
+        topics["/dvs/camera_info"] = [(int(events.t[0]), messages.camera_info(int(events.t[0]), camera))]
     write_bag(path, topics, messages)

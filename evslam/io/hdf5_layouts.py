@@ -42,7 +42,7 @@ class Layout:
         offset: dataset with microseconds to be added to t, if it is there.
         resolution: dataset with width and height.
         size: the resolution of the only sensor that has this layout.
-        calibration: group with intrinsics (4), distortion_coeffs (4) and distortion_model, as Kalibr names them.
+        calibration: group with intrinsics (4) and distortion_coeffs (4), Kalibr's pinhole-radtan.
         imu: acceleration and angular velocity, in one dataset (N, 6) or in two (N, 3).
         poses: matrices (N, 4, 4).
         frames: images (N, H, W).
@@ -188,22 +188,22 @@ def stated_size(path: Path, file: h5py.File, layout: Layout) -> SensorSize | Non
 
 
 def stated_calibration(path: Path, file: h5py.File, layout: Layout) -> Intrinsics | None:
-    """The calibration that the file states."""
+    """The calibration that the file states.
+
+    Its model is not read: HDF5 can hang on a variable-length string in a damaged file, and there is only radtan.
+    """
     group = layout.calibration
     if group is None or file.get(f"{group}/intrinsics", getlink=True) is None:
         return None
     numbers = np.ravel(series(path, file, f"{group}/intrinsics")).astype(float).tolist()
     distortion = np.ravel(series(path, file, f"{group}/distortion_coeffs")).astype(float).tolist()
-    stated = _get(file, f"{group}/distortion_model")
-    model = stated.asstr()[()] if isinstance(stated, h5py.Dataset) and stated.dtype.kind in "OS" else None
-    if len(numbers) != 4 or len(distortion) != 4 or model not in ("radtan", "equidistant"):
+    if len(numbers) != 4 or len(distortion) != 4:
         raise CalibrationError(
-            f"{path}: {group} holds {len(numbers)} intrinsics, {len(distortion)} coefficients of the model {model!r}; "
-            f"give a calibration with --calib FILE"
+            f"{path}: {group} holds {len(numbers)} intrinsics and {len(distortion)} coefficients of distortion, four of "
+            f"each are expected; give a calibration with --calib FILE"
         )
-    coefficients = (*distortion, 0.0) if model == "radtan" else tuple(distortion)
     fx, fy, cx, cy = numbers
-    return Intrinsics(fx, fy, cx, cy, str(model), coefficients, stated_size(path, file, layout))
+    return Intrinsics(fx, fy, cx, cy, "radtan", (*distortion, 0.0), stated_size(path, file, layout))
 
 
 def series(path: Path, file: h5py.File, name: str) -> np.ndarray:
