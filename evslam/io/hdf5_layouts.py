@@ -199,8 +199,8 @@ def stated_calibration(path: Path, file: h5py.File, layout: Layout) -> Intrinsic
     distortion = np.ravel(series(path, file, f"{group}/distortion_coeffs")).astype(float).tolist()
     if len(numbers) != 4 or len(distortion) != 4:
         raise CalibrationError(
-            f"{path}: {group} holds {len(numbers)} intrinsics and {len(distortion)} coefficients of distortion, four of "
-            f"each are expected; give a calibration with --calib FILE"
+            f"{path}: {group} holds {len(numbers)} intrinsics and {len(distortion)} coefficients of distortion, four "
+            f"of each are expected; give a calibration with --calib FILE"
         )
     fx, fy, cx, cy = numbers
     return Intrinsics(fx, fy, cx, cy, "radtan", (*distortion, 0.0), stated_size(path, file, layout))

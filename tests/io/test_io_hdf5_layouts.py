@@ -66,10 +66,9 @@ def test_m3ed_calibration(tmp_path: Path) -> None:
     write_m3ed(tmp_path / "a.h5", some_events())
     assert open_recording(tmp_path / "a.h5").require_camera() == CAMERA
     with h5py.File(tmp_path / "a.h5", "a") as file:
-        del file["prophesee/left/calib/distortion_model"]
-    with pytest.raises(
-        CalibrationError, match=r"4 coefficients of the model None; give a calibration with --calib FILE"
-    ):
+        del file["prophesee/left/calib/distortion_coeffs"]
+        file["prophesee/left/calib/distortion_coeffs"] = np.zeros(3)
+    with pytest.raises(CalibrationError, match=r"4 intrinsics and 3 coefficients .*; give a calibration with --calib"):
         open_recording(tmp_path / "a.h5").require_camera()
 
 
