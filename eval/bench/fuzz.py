@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
@@ -114,6 +115,7 @@ def _worker(names: list[str], first: int, stop: int, done: Synchronized[int], re
             except Exception as error:  # every kind of exception is a finding
                 outcome = f"{type(error).__name__}: {error}"[:300]
                 (keep / f"{index}{original.kind.suffix}").write_bytes(original.path.read_bytes())
+                (keep / f"{index}.trace").write_text(traceback.format_exc(), encoding="utf-8")
             signal.alarm(0)
             faulthandler.cancel_dump_traceback_later()
             outcomes[original.kind.name, outcome] += 1
