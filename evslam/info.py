@@ -39,15 +39,7 @@ def describe(path: Path, calib: Path | None = None) -> dict[str, str]:
         "rate": f"{num_events / max(duration, 1e-6) * 1e-6:.3f} million events/s",
     }
     parts, problems = _parts(recording)
-    counts = reader.counts
-    for count, fact in (
-        (counts.dropped_outside, "events outside the sensor are dropped"),
-        (counts.reordered, "events out of order are sorted in"),
-        (counts.negative_polarity, "polarities -1 are read as 0"),
-        (counts.truncated_bytes, "bytes at the end are no whole event"),
-    ):
-        if count:
-            problems.append(f"{count} {fact}")
+    problems += reader.counts.problems()
     return lines | parts | {"problems": "; ".join(problems) or "none found"}
 
 

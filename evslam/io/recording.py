@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,45 +13,21 @@ import yaml
 
 from evslam.errors import CalibrationError, DataError
 from evslam.geometry.camera import Camera
-from evslam.io.calibration import load_calibration, save_calibration
+from evslam.io.calibration import load_calibration, save_calibration, to_camera
 from evslam.io.depth import save_depth
-from evslam.io.events import EventReader
 from evslam.io.files import plain
-from evslam.io.hdf5 import Hdf5Reader, Hdf5Writer, is_hdf5
+from evslam.io.formats import EVENTS_FILE, recognise
+from evslam.io.hdf5_writer import Hdf5Writer
 from evslam.io.imu import load_imu, save_imu
+from evslam.io.reader import EventReader
 from evslam.io.sensor import sensor_size
-from evslam.io.text import TextReader, is_text
 from evslam.io.trajectory import load_trajectory, save_trajectory
 from evslam.types import Events, Imu, SensorSize, Trajectory
 
 CALIBRATION_FILES = ("calib.yaml", "calib.txt")
 GROUNDTRUTH_FILE, IMU_FILE, META_FILE, IMAGES_FOLDER = "groundtruth.txt", "imu.txt", "meta.yaml", "images"
-DEPTH_FILE, EVENTS_FILE = "depth.npz", "events.h5"
+DEPTH_FILE = "depth.npz"
 WRITTEN_FILES = (EVENTS_FILE, *CALIBRATION_FILES, GROUNDTRUTH_FILE, IMU_FILE, META_FILE, DEPTH_FILE)
-
-
-@dataclass(frozen=True)
-class Format:
-    """A recording format.
-
-    Attributes:
-        name: as shown to the user.
-        event_files: glob patterns of the file with the events inside a recording's folder.
-        recognises: whether a file is of this format, judged by its content.
-        reader: opens such a file for a sensor; size None accepts every pixel.
-    """
-
-    name: str
-    event_files: tuple[str, ...]
-    recognises: Callable[[Path], bool]
-    reader: Callable[[Path, SensorSize | None], EventReader]
-
-
-# In the order of preference; a format without a signature of its own comes last.
-FORMATS = (
-    Format("evslam HDF5", (EVENTS_FILE,), is_hdf5, Hdf5Reader),
-    Format("Event Camera Dataset text", ("events.txt",), is_text, TextReader),
-)
 
 
 @dataclass(frozen=True)
@@ -79,19 +55,22 @@ class Recording:
     @cached_property
     def camera(self) -> Camera | None:
         """The calibrated camera, None without calibration; raises CalibrationError if it cannot be used."""
-        return None if self.calib is None else load_calibration(self.calib, self.size)
+        if self.calib is not None:
+            return load_calibration(self.calib, self.size)
+        inside = self.reader.intrinsics()
+        return None if inside is None else to_camera(self.reader.path, inside, self.size)
 
     @cached_property
     def groundtruth(self) -> Trajectory | None:
         """Poses T_world_cam, None if there are none; raises DataError if they cannot be used."""
         path = _existing(self.folder / GROUNDTRUTH_FILE)
-        return None if path is None else load_trajectory(path)
+        return self.reader.groundtruth() if path is None else load_trajectory(path)
 
     @cached_property
     def imu(self) -> Imu | None:
         """Inertial measurements, None if there are none; raises DataError if they cannot be used."""
         path = _existing(self.folder / IMU_FILE)
-        return None if path is None else load_imu(path)
+        return self.reader.imu() if path is None else load_imu(path)
 
     def require_camera(self) -> Camera:
         """The calibrated camera.
@@ -124,15 +103,16 @@ def open_recording(path: Path, *, calib: Path | None = None, size: SensorSize | 
         CalibrationError: a given calibration file does not exist, or one needed to find the resolution is malformed.
     """
     path = Path(path)
-    kind, events_file = _recognise(path)
-    folder = path if path.is_dir() else path.parent
+    kind, events_file = recognise(path)
+    reader = kind.reader(events_file, None)
+    folder = reader.folder or (path if path.is_dir() else path.parent)
     if calib is not None and not Path(calib).is_file():
         raise CalibrationError(f"{calib}: no such calibration file; check --calib FILE")
     if calib is None:
         calib = next((folder / name for name in CALIBRATION_FILES if (folder / name).is_file()), None)
     meta, images = _existing(folder / META_FILE), _existing(folder / IMAGES_FOLDER)
-    found, source = sensor_size(kind.reader(events_file, None), size, meta, images, calib)
-    return Recording(path, kind.name, kind.reader(events_file, found), found, source, folder, calib)
+    reader.size, source = sensor_size(reader, size, meta, images, calib)
+    return Recording(path, kind.name, reader, reader.size, source, folder, calib)
 
 
 def write_recording(
@@ -159,10 +139,24 @@ def write_recording(
     Raises:
         DataError: the folder holds a recording already or cannot be written, or the events are not sorted.
     """
-    folder = _fresh_folder(Path(folder))
+    folder = fresh_folder(Path(folder))
     with Hdf5Writer(folder / EVENTS_FILE) as writer:
         for part in events:
             writer.append(part)
+    write_companions(folder, camera=camera, trajectory=trajectory, imu=imu, depth=depth, meta=meta)
+    return writer.num_events
+
+
+def write_companions(
+    folder: Path,
+    *,
+    camera: Camera | None = None,
+    trajectory: Trajectory | None = None,
+    imu: Imu | None = None,
+    depth: tuple[np.ndarray, np.ndarray] | None = None,
+    meta: dict[str, Any] | None = None,
+) -> None:
+    """Writes what lies beside the events of a recording; see `write_recording`."""
     entries = dict(meta or {})
     if camera is not None:
         save_calibration(camera, folder / ("calib.yaml" if camera.model == "equidistant" else "calib.txt"))
@@ -174,31 +168,14 @@ def write_recording(
     if depth is not None:
         save_depth(*depth, folder / DEPTH_FILE)
     (folder / META_FILE).write_text(yaml.safe_dump(plain(entries), sort_keys=False), encoding="utf-8")
-    return writer.num_events
 
 
-def _recognise(path: Path) -> tuple[Format, Path]:
-    """The format and the file with the events."""
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder; check the path")
-    patterns = [pattern for kind in FORMATS for pattern in kind.event_files]
-    candidates = [path] if path.is_file() else [file for pattern in patterns for file in sorted(path.glob(pattern))]
-    for file in candidates:
-        for kind in FORMATS:
-            if kind.recognises(file):
-                return kind, file
-    formats = ", ".join(kind.name for kind in FORMATS)
-    if path.is_file():
-        raise DataError(f"{path}: not a recording of a known format ({formats}); give another file")
-    names = sorted(entry.name for entry in path.iterdir())
-    there = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "") if names else "nothing"
-    raise DataError(
-        f"{path}: no recording here; looked for {' or '.join(patterns)}, there is: {there}; give its folder"
-    )
+def fresh_folder(folder: Path) -> Path:
+    """Creates a folder.
 
-
-def _fresh_folder(folder: Path) -> Path:
-    """Creates a folder; refuses one that holds files of a recording."""
+    Raises:
+        DataError: it holds files of a recording, or cannot be created.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
