@@ -22,6 +22,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from evslam.errors import EvslamError
+from evslam.eval.experiments import slam_report
 from evslam.eval.experiments.jobs import Cache, Row, Workplace, dask, local, prepare, run_jobs
 from evslam.eval.experiments.output import write_table
 from evslam.eval.experiments.spec import Experiment, data_folder, load_experiment
@@ -102,7 +103,7 @@ def _accuracy(rows: list[Mapping[str, Any]], out: Path) -> list[Path]:
     named = [
         row["figures"] | {"run": f"{row['job']['sequence']['name']}, {row['job']['configuration']}"} for row in rows
     ]
-    paths = []
+    paths = slam_report.report(rows, out)
     for form, suffix in (("csv", "csv"), ("markdown", "md"), ("latex", "tex")):
         paths.append(out / f"accuracy.{suffix}")
         paths[-1].write_text(format_table(named, form), encoding="utf-8")  # type: ignore[arg-type]

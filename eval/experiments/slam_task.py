@@ -1,4 +1,7 @@
-"""Task `slam`: one run of the whole system and its evaluation; settings are configuration keys: tracker.kernel."""
+"""Task `slam`: one run of the whole system and its evaluation.
+
+Settings are configuration keys such as tracker.kernel, and `start_s`: seconds that are skipped at the beginning.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ from evslam.session import RunOptions
 
 def run(job: Job, recording: Path) -> dict[str, Any]:
     """Figures of `evslam eval` for a run with the job's settings and seed."""
-    config = load_config(overrides=[*(f"{key}={value}" for key, value in job.settings.items()), f"seed={job.seed}"])
+    settings = dict(job.settings)
+    start_s = float(settings.pop("start_s", 0.0))
+    config = load_config(overrides=[*(f"{key}={value}" for key, value in settings.items()), f"seed={job.seed}"])
     with tempfile.TemporaryDirectory() as folder:
-        run_slam(RunOptions(recording, Path(folder), progress=False), config)
+        run_slam(RunOptions(recording, Path(folder), start_s=start_s, progress=False), config)
         return evaluate(Path(folder)).figures
