@@ -58,6 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         resume=arguments.resume,
         view=arguments.view,
+        fov_deg=arguments.fov,
     )
     metrics = run(options, _config(arguments))
     print(_summary(metrics, out))
@@ -106,15 +107,33 @@ def _egomotion(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _pose_options(arguments: argparse.Namespace) -> Any:
+    """How to understand the ground truth, None where no option says anything."""
+    from evslam.io.groundtruth import PoseOptions
+    from evslam.io.transforms import parse_transform
+
+    options = PoseOptions(
+        unit=arguments.gt_unit,
+        order=arguments.gt_order,
+        inverse=arguments.gt_inverse or None,
+        times=arguments.gt_times,
+        T_body_cam=None if arguments.hand_eye is None else tuple(parse_transform(arguments.hand_eye).tolist()),
+        offset_s=arguments.gt_offset,
+    )
+    return None if options == PoseOptions() else options
+
+
 def _eval(arguments: argparse.Namespace) -> int:
     from evslam.eval.evaluate import evaluate
     from evslam.eval.report import write_evaluation
     from evslam.eval.tables import format_table
 
-    figures = []
+    figures, options = [], _pose_options(arguments)
     for run_dir in arguments.run_dirs:
-        evaluation = evaluate(run_dir, arguments.groundtruth, t0_s=arguments.t0)
+        evaluation = evaluate(run_dir, arguments.groundtruth, t0_s=arguments.t0, options=options)
         write_evaluation(run_dir, evaluation)
+        for finding in evaluation.figures.get("groundtruth_findings", ()):
+            logging.getLogger("evslam").warning("%s: %s", run_dir, finding)
         figures.append(evaluation.figures)
     print(format_table(figures, arguments.form))
     return 0
@@ -191,7 +210,8 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--mode", help="auto (default), rotation or 6dof")
     run.add_argument("--config", type=Path, help="YAML file with keys to change")
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one configuration key")
-    run.add_argument("--calib", type=Path, help="calibration file instead of the recording's own")
+    run.add_argument("--calib", type=Path, help="calibration file instead of the recording's own; FILE#CAMERA")
+    run.add_argument("--fov", type=float, metavar="DEG", help="without calibration: horizontal field of view")
     run.add_argument("--start", type=float, default=0.0, metavar="S", help="seconds to skip at the beginning")
     run.add_argument("--duration", type=float, metavar="S", help="seconds to process")
     run.add_argument("--out", type=Path, help="folder to write (default: runs/NAME)")
@@ -224,7 +244,8 @@ def _add_egomotion(commands: Any) -> None:
 def _add_results(commands: Any) -> None:
     evaluate = commands.add_parser("eval", help="accuracy of runs against ground truth")
     evaluate.add_argument("run_dirs", type=Path, nargs="+", metavar="RUN_DIR")
-    evaluate.add_argument("--groundtruth", type=Path, help="poses in TUM form instead of the recording's own")
+    evaluate.add_argument("--groundtruth", type=Path, help="pose file of any known form, not the recording's own")
+    _add_pose_options(evaluate)
     evaluate.add_argument("--t0", type=float, default=0.1, metavar="S", help="start alignment (default 0.1; real: 1)")
     form = evaluate.add_mutually_exclusive_group()
     for name in FORMS:
@@ -234,6 +255,17 @@ def _add_results(commands: Any) -> None:
     view.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     view.add_argument("--save", type=Path, metavar="PNG", help="write a picture instead; needs no display")
     view.set_defaults(command=_view)
+
+
+def _add_pose_options(command: Any) -> None:
+    command.add_argument("--gt-unit", choices=("s", "ms", "us", "ns"), help="unit of the ground truth's times")
+    command.add_argument("--gt-order", choices=("xyzw", "wxyz"), help="order of its quaternions' numbers")
+    command.add_argument("--gt-inverse", action="store_true", help="its poses map the world to the camera")
+    command.add_argument("--gt-times", type=Path, metavar="FILE", help="its times, one a line (KITTI)")
+    command.add_argument("--gt-offset", type=float, default=0.0, metavar="S", help="seconds to add to its times")
+    command.add_argument(
+        "--hand-eye", metavar="T", help='pose of the camera in its body: "x y z qx qy qz qw", FILE#KEY'
+    )
 
 
 def _add_recordings(commands: Any) -> None:

@@ -18,7 +18,10 @@ from evslam.types import EventBatch, SensorSize
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What to run and where to put it; `start_s` and `duration_s` are seconds after the recording's first event."""
+    """What to run and where to put it; `start_s` and `duration_s` are seconds after the recording's first event.
+
+    `fov_deg` is the horizontal field of view to go on with where there is no calibration.
+    """
 
     recording: Path
     out: Path
@@ -29,6 +32,7 @@ class RunOptions:
     resume: bool = False
     view: bool = False
     progress: bool = True
+    fov_deg: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def open_session(options: RunOptions, config: Config) -> Session:
         size = SensorSize(height=config.sensor.height, width=config.sensor.width)
     elif config.sensor.width is not None or config.sensor.height is not None:
         raise ConfigError("only one of sensor.width and sensor.height is set; set both")
-    recording = open_recording(options.recording, calib=options.calib, size=size)
+    recording = open_recording(options.recording, calib=options.calib, size=size, fov_deg=options.fov_deg)
     camera = recording.require_camera()
     first, last = recording.reader.t_first_us, recording.reader.t_last_us
     start = first + round(options.start_s * 1e6)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +39,7 @@ class PoseOptions:
     order: str | None = None
     inverse: bool | None = None
     times: Path | None = None
-    T_body_cam: np.ndarray | None = None
+    T_body_cam: tuple[float, ...] | None = None
     offset_s: float = 0.0
 
 
@@ -47,6 +49,16 @@ class GroundTruth:
 
     trajectory: Trajectory
     findings: tuple[str, ...]
+
+
+def pose_options(entries: Mapping[str, Any]) -> PoseOptions:
+    """The options of `PoseOptions` as plain data, such as metrics.json holds them."""
+    values = dict(entries)
+    if values.get("times") is not None:
+        values["times"] = Path(values["times"])
+    if values.get("T_body_cam") is not None:
+        values["T_body_cam"] = tuple(values["T_body_cam"])
+    return PoseOptions(**values)
 
 
 def load_groundtruth(
@@ -85,7 +97,7 @@ def load_groundtruth(
     if options.order is None and options.inverse is None and not inverse:
         findings += direction_and_order(trajectory)
     if options.T_body_cam is not None:
-        trajectory = Trajectory(trajectory.t_us, compose(trajectory.poses, options.T_body_cam))
+        trajectory = Trajectory(trajectory.t_us, compose(trajectory.poses, np.asarray(options.T_body_cam)))
     return GroundTruth(trajectory, tuple(findings))
 
 

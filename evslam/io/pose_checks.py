@@ -83,6 +83,13 @@ def _path_length(poses: np.ndarray) -> float:
     return float(np.linalg.norm(np.diff(poses[:, :3], axis=0), axis=1).sum())
 
 
+def rates_of(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray]:
+    """Times (N - 1,) in microseconds between the poses, and their angular velocities (N - 1, 3), rad/s."""
+    rotation = Rotation.from_quat(trajectory.quaternion)
+    step_s = np.diff(trajectory.t_us)[:, None] * 1e-6
+    return (trajectory.t_us[:-1] + trajectory.t_us[1:]) // 2, (rotation[:-1].inv() * rotation[1:]).as_rotvec() / step_s
+
+
 def compare_with_rates(trajectory: Trajectory, t_us: np.ndarray, rates: np.ndarray, witness: str) -> list[str]:
     """Whether another reading of the poses fits measured angular velocities much better.
 

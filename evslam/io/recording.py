@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,23 @@ import yaml
 
 from evslam.errors import CalibrationError, DataError
 from evslam.geometry.camera import Camera
-from evslam.io.calibration import load_calibration, save_calibration
+from evslam.io.calibration import camera_from_fov, load_calibration, save_calibration
+from evslam.io.companions import Companions, companions_in, companions_of
+from evslam.io.datasets import Match, find_dataset
 from evslam.io.depth import save_depth
 from evslam.io.events import EventReader
 from evslam.io.files import plain
+from evslam.io.groundtruth import GroundTruth, load_groundtruth
 from evslam.io.hdf5 import Hdf5Reader, Hdf5Writer, is_hdf5
 from evslam.io.imu import load_imu, save_imu
 from evslam.io.sensor import sensor_size
 from evslam.io.text import TextReader, is_text
-from evslam.io.trajectory import load_trajectory, save_trajectory
+from evslam.io.trajectory import save_trajectory
 from evslam.types import Events, Imu, SensorSize, Trajectory
 
-CALIBRATION_FILES = ("calib.yaml", "calib.txt")
 GROUNDTRUTH_FILE, IMU_FILE, META_FILE, IMAGES_FOLDER = "groundtruth.txt", "imu.txt", "meta.yaml", "images"
 DEPTH_FILE, EVENTS_FILE = "depth.npz", "events.h5"
-WRITTEN_FILES = (EVENTS_FILE, *CALIBRATION_FILES, GROUNDTRUTH_FILE, IMU_FILE, META_FILE, DEPTH_FILE)
+WRITTEN_FILES = (EVENTS_FILE, "calib.yaml", "calib.txt", GROUNDTRUTH_FILE, IMU_FILE, META_FILE, DEPTH_FILE)
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ class Recording:
         reader: the events.
         size: the sensor's resolution.
         size_source: in words, where the resolution comes from.
-        folder: where calibration, ground truth and IMU are looked for.
-        calib: the calibration file, None if there is none.
+        beside: calibration, ground truth and IMU.
+        fov_deg: horizontal field of view of an assumed camera without distortion, where there is no calibration.
     """
 
     path: Path
@@ -73,25 +75,44 @@ class Recording:
     reader: EventReader
     size: SensorSize
     size_source: str
-    folder: Path
-    calib: Path | None
+    beside: Companions
+    fov_deg: float | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the recording lies."""
+        return self.path if self.path.is_dir() else self.path.parent
 
     @cached_property
     def camera(self) -> Camera | None:
         """The calibrated camera, None without calibration; raises CalibrationError if it cannot be used."""
-        return None if self.calib is None else load_calibration(self.calib, self.size)
+        if self.beside.calibration is not None:
+            return load_calibration(self.beside.calibration, self.size, self.beside.camera)
+        return None if self.fov_deg is None else camera_from_fov(self.fov_deg, self.size)
+
+    @property
+    def camera_source(self) -> str | None:
+        """In words, where the camera comes from, None without one."""
+        if self.beside.calibration is not None:
+            return str(self.beside.calibration)
+        return None if self.fov_deg is None else f"assumed: pinhole with a field of view of {self.fov_deg:g} degrees"
+
+    @cached_property
+    def pose_check(self) -> GroundTruth | None:
+        """Ground truth with what a check found suspicious; None if there is none; raises DataError as below."""
+        path = self.beside.groundtruth
+        span = (self.reader.t_first_us, self.reader.t_last_us)
+        return None if path is None else load_groundtruth(path, self.beside.pose_options, span)
 
     @cached_property
     def groundtruth(self) -> Trajectory | None:
         """Poses T_world_cam, None if there are none; raises DataError if they cannot be used."""
-        path = _existing(self.folder / GROUNDTRUTH_FILE)
-        return None if path is None else load_trajectory(path)
+        return None if self.pose_check is None else self.pose_check.trajectory
 
     @cached_property
     def imu(self) -> Imu | None:
         """Inertial measurements, None if there are none; raises DataError if they cannot be used."""
-        path = _existing(self.folder / IMU_FILE)
-        return None if path is None else load_imu(path)
+        return None if self.beside.imu is None else load_imu(self.beside.imu)
 
     def require_camera(self) -> Camera:
         """The calibrated camera.
@@ -101,20 +122,23 @@ class Recording:
         """
         if self.camera is None:
             raise CalibrationError(
-                f"{self.path}: no calibration; looked for {' and '.join(CALIBRATION_FILES)} in {self.folder}; "
-                f"give one with --calib FILE"
+                f"{self.path}: no calibration; looked for {self.beside.looked_for}; "
+                f"give one with --calib FILE, or --fov DEG for a first look"
             )
         return self.camera
 
 
-def open_recording(path: Path, *, calib: Path | None = None, size: SensorSize | None = None) -> Recording:
-    """Opens a recording; the format is recognised by content.
+def open_recording(
+    path: Path, *, calib: Path | None = None, size: SensorSize | None = None, fov_deg: float | None = None
+) -> Recording:
+    """Opens a recording; the format is recognised by content, a public dataset by its layout (configs/datasets).
 
     Args:
-        path: a folder with events and, if there are any, calib.txt or calib.yaml, groundtruth.txt, imu.txt, meta.yaml
-            and images; or the file with the events, beside which those are looked for.
-        calib: calibration file to use instead of the recording's own.
+        path: a folder with events and, if there are any, calibration, groundtruth.txt, imu.txt, meta.yaml and images;
+            a folder of a public dataset; or the file with the events, beside which those are looked for.
+        calib: calibration file to use instead of the recording's own; FILE#NAME chooses one of its cameras.
         size: the sensor's resolution, where the recording's own is missing or wrong.
+        fov_deg: horizontal field of view to go on with where there is no calibration, degrees.
 
     Returns:
         The recording; events are not read yet, ground truth and IMU when first asked for.
@@ -124,15 +148,15 @@ def open_recording(path: Path, *, calib: Path | None = None, size: SensorSize | 
         CalibrationError: a given calibration file does not exist, or one needed to find the resolution is malformed.
     """
     path = Path(path)
-    kind, events_file = _recognise(path)
+    match = find_dataset(path) if path.exists() else None
+    kind, events_file = _recognise(path, match)
     folder = path if path.is_dir() else path.parent
-    if calib is not None and not Path(calib).is_file():
-        raise CalibrationError(f"{calib}: no such calibration file; check --calib FILE")
-    if calib is None:
-        calib = next((folder / name for name in CALIBRATION_FILES if (folder / name).is_file()), None)
+    beside = companions_in(folder) if match is None else companions_of(match)
+    if calib is not None:
+        beside = _with_calibration(beside, Path(calib))
     meta, images = _existing(folder / META_FILE), _existing(folder / IMAGES_FOLDER)
-    found, source = sensor_size(kind.reader(events_file, None), size, meta, images, calib)
-    return Recording(path, kind.name, kind.reader(events_file, found), found, source, folder, calib)
+    found, source = sensor_size(kind.reader(events_file, None), size, meta, images, beside)
+    return Recording(path, kind.name, kind.reader(events_file, found), found, source, beside, fov_deg)
 
 
 def write_recording(
@@ -177,17 +201,22 @@ def write_recording(
     return writer.num_events
 
 
-def _recognise(path: Path) -> tuple[Format, Path]:
+def _recognise(path: Path, match: Match | None) -> tuple[Format, Path]:
     """The format and the file with the events."""
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; check the path")
     patterns = [pattern for kind in FORMATS for pattern in kind.event_files]
     candidates = [path] if path.is_file() else [file for pattern in patterns for file in sorted(path.glob(pattern))]
-    for file in candidates:
+    for file in candidates if match is None else [match.events]:
         for kind in FORMATS:
             if kind.recognises(file):
                 return kind, file
     formats = ", ".join(kind.name for kind in FORMATS)
+    if match is not None:
+        raise DataError(
+            f"{match.events}: events of {match.layout.name} ({match.layout.events_format}) are not readable in this "
+            f"version ({formats}); convert them to text or HDF5 first"
+        )
     if path.is_file():
         raise DataError(f"{path}: not a recording of a known format ({formats}); give another file")
     names = sorted(entry.name for entry in path.iterdir())
@@ -195,6 +224,17 @@ def _recognise(path: Path) -> tuple[Format, Path]:
     raise DataError(
         f"{path}: no recording here; looked for {' or '.join(patterns)}, there is: {there}; give its folder"
     )
+
+
+def _with_calibration(beside: Companions, calib: Path) -> Companions:
+    """The calibration that the user gives, as FILE or FILE#CAMERA."""
+    camera = None
+    if not calib.is_file() and "#" in calib.name:
+        name, _, camera = calib.name.rpartition("#")
+        calib = calib.with_name(name)
+    if not calib.is_file():
+        raise CalibrationError(f"{calib}: no such calibration file; check --calib FILE")
+    return replace(beside, calibration=calib, camera=camera)
 
 
 def _fresh_folder(folder: Path) -> Path:

@@ -19,21 +19,24 @@ REMEDY = 'give "x y z qx qy qz qw", or FILE#KEY of a calibration file, such as c
 
 
 def parse_transform(text: str) -> np.ndarray:
-    """A transform (7,) from seven numbers or from FILE#KEY, with a leading "inverse " for the other direction.
+    """A transform (7,) from numbers or from FILE#KEY, with a leading "inverse " for the other direction.
+
+    Args:
+        text: seven numbers x y z qx qy qz qw, a matrix of 12 or 16 row by row, or a key of a calibration file.
 
     Raises:
-        CalibrationError: neither of them, or the file lacks the transform.
+        CalibrationError: none of them, or the file lacks the transform.
     """
-    words, inverse = text.split(), False
-    if words[:1] == ["inverse"]:
-        words, inverse = words[1:], True
-    if len(words) == 7:
-        pose = _pose(f"transform {text!r}", words)
-    else:
-        file, separator, key = " ".join(words).rpartition("#")
-        if not separator:
-            raise CalibrationError(f"transform {text!r} has {len(words)} words; {REMEDY}")
+    body = text.strip()
+    inverse = body.startswith("inverse ")
+    body = body.removeprefix("inverse ").strip()
+    file, separator, key = body.rpartition("#")
+    if separator:
         pose = read_transform(Path(file), key)
+    elif len(body.split()) in (7, 12, 16):
+        pose = _pose(f"transform {text!r}", body.split())
+    else:
+        raise CalibrationError(f"transform {text!r} has {len(body.split())} words; {REMEDY}")
     return invert(pose) if inverse else pose
 
 

@@ -96,7 +96,9 @@ def test_hand_eye_offset_order_and_inverse(tmp_path: Path) -> None:
     T_body_cam = parse_transform("0.1 -0.2 0.3 0 0 0.6 0.8")
     T_world_body = compose(TRUTH.poses, invert(T_body_cam))
     body = Trajectory(TRUTH.t_us - 250_000, T_world_body)
-    assert_truth(load_groundtruth(write(tmp_path, text(body)), PoseOptions(T_body_cam=T_body_cam, offset_s=0.25)))
+    assert_truth(
+        load_groundtruth(write(tmp_path, text(body)), PoseOptions(T_body_cam=tuple(T_body_cam), offset_s=0.25))
+    )
     backwards = Trajectory(TRUTH.t_us, invert(TRUTH.poses))
     path = write(tmp_path, text(backwards, 0.001, "wxyz"))
     assert_truth(load_groundtruth(path, PoseOptions(unit="ms", order="wxyz", inverse=True)))
