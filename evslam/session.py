@@ -13,6 +13,7 @@ from evslam.config import Config
 from evslam.errors import ConfigError, DataError
 from evslam.geometry.camera import Camera
 from evslam.io.recording import Recording, open_recording
+from evslam.noise import NoiseFilter
 from evslam.types import EventBatch, SensorSize
 
 
@@ -45,10 +46,18 @@ class Session:
     start_us: int
     stop_us: int
 
-    def batches(self, config: Config, start_us: int) -> Iterator[EventBatch]:
-        """Undistorted batches from start_us to the end of the session, read in a stream."""
-        chunks = self.recording.reader.read(start_us, self.stop_us, config.run.chunk_events)
-        return (self.table.batch(packet) for packet in packets(chunks, config.batch, start_us))
+    def noise_filter(self, config: Config) -> NoiseFilter:
+        """A filter for the session's events from the first one on."""
+        return NoiseFilter(config.noise, self.recording.size, self.start_us)
+
+    def batches(self, config: Config, start_us: int, noise: NoiseFilter | None = None) -> Iterator[EventBatch]:
+        """Undistorted batches from start_us to the end of the session, read in a stream through a noise filter.
+
+        The filter is a new one unless given; a given one must be as it was at start_us, see `NoiseFilter.state_dict`.
+        """
+        noise = noise or NoiseFilter(config.noise, self.recording.size, start_us)
+        chunks = self.recording.reader.read(noise.resume_us, self.stop_us, config.run.chunk_events)
+        return (self.table.batch(packet) for packet in packets(noise.clean(chunks, start_us), config.batch, start_us))
 
 
 def open_session(options: RunOptions, config: Config) -> Session:

@@ -14,7 +14,7 @@ from evslam.errors import DataError
 from evslam.io.columns import MAX_SECONDS
 from evslam.io.files import read_text
 from evslam.io.pose_checks import UNITS, check_unit, direction_and_order
-from evslam.io.poses import PoseTable, read_poses
+from evslam.io.pose_tables import PoseTable, read_poses
 from evslam.io.transforms import compose, invert
 from evslam.types import Trajectory
 
@@ -67,7 +67,7 @@ def load_groundtruth(
     """Reads poses of any known form.
 
     Args:
-        path: see `evslam.io.poses.read_poses`.
+        path: see `evslam.io.pose_tables.read_poses`.
         options: how to understand it.
         span_us: first and last time of the events, to check the times against.
 

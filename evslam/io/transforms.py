@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from evslam.errors import CalibrationError, DataError
 from evslam.io.calibration_forms import numbers
 from evslam.io.calibration_tree import read_tree
-from evslam.io.poses import poses_from_matrices
+from evslam.io.pose_tables import poses_from_matrices
 
 POSE_KEYS = ("px", "py", "pz", "qx", "qy", "qz", "qw")
 REMEDY = 'give "x y z qx qy qz qw", or FILE#KEY of a calibration file, such as camchain.yaml#cam0.T_cam_imu'
