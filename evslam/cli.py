@@ -99,6 +99,7 @@ def _egomotion(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, overrides)
     out = arguments.out or Path("runs") / f"{arguments.recording.resolve().stem}_egomotion"
     stretch = {"start_s": arguments.start, "duration_s": arguments.duration, "overwrite": arguments.overwrite}
+    stretch["fov_deg"] = arguments.fov
     options = RunOptions(arguments.recording, out, arguments.calib, **stretch)
     session = open_session(options, config)
     motions = run(session, options, config, Method.from_config(config, arguments.motion, arguments.optimiser))
@@ -150,10 +151,23 @@ def _view(arguments: argparse.Namespace) -> int:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    from evslam.info import describe
+    from evslam.config import load_config
+    from evslam.info import describe, sample
+    from evslam.io.recording import open_recording
+    from evslam.viz.survey import save_survey
 
-    for key, value in describe(arguments.recording, arguments.calib).items():
-        print(f"{key:14s} {value}")
+    recording = open_recording(arguments.recording, calib=arguments.calib, fov_deg=arguments.fov)
+    if arguments.groundtruth is not None or _pose_options(arguments) is not None:
+        recording = recording.with_groundtruth(arguments.groundtruth, _pose_options(arguments))
+    description = describe(recording, load_config().noise)
+    for title, text in description.lines.items():
+        print(f"{title:14s} {text}")
+    for problem in description.problems or ("none found",):
+        print(f"{'problems':14s} {problem}")
+    if arguments.save is not None:
+        found = description.survey
+        events = sample(recording, found)
+        print(save_survey(arguments.save, events, found.counts, found.hot, found.edges_us * 1e-6, found.rate))
     return 0
 
 
@@ -233,7 +247,8 @@ def _add_egomotion(commands: Any) -> None:
     egomotion.add_argument("--optimiser", default="bfgs", help="maximiser (default: bfgs)")
     egomotion.add_argument("--config", type=Path, help="YAML file with keys to change")
     egomotion.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key")
-    egomotion.add_argument("--calib", type=Path, help="calibration file instead of the recording's own")
+    egomotion.add_argument("--calib", type=Path, help="calibration file instead of the recording's own; FILE#CAMERA")
+    egomotion.add_argument("--fov", type=float, metavar="DEG", help="without calibration: horizontal field of view")
     egomotion.add_argument("--start", type=float, default=0.0, metavar="S", help="seconds to skip at the beginning")
     egomotion.add_argument("--duration", type=float, metavar="S", help="seconds to process")
     egomotion.add_argument("--out", type=Path, help="folder to write (default: runs/NAME_egomotion)")
@@ -271,7 +286,11 @@ def _add_pose_options(command: Any) -> None:
 def _add_recordings(commands: Any) -> None:
     info = commands.add_parser("info", help="what a recording holds, and problems found")
     info.add_argument("recording", type=Path)
-    info.add_argument("--calib", type=Path, help="calibration file instead of the recording's own")
+    info.add_argument("--calib", type=Path, help="calibration file instead of the recording's own; FILE#CAMERA")
+    info.add_argument("--fov", type=float, metavar="DEG", help="without calibration: horizontal field of view")
+    info.add_argument("--groundtruth", type=Path, help="pose file of any known form instead of the recording's own")
+    _add_pose_options(info)
+    info.add_argument("--save", type=Path, metavar="PNG", help="write a picture: events, pixels, rate over time")
     info.set_defaults(command=_info)
     convert = commands.add_parser("convert", help="any readable recording to evslam HDF5")
     convert.add_argument("recording", type=Path)

@@ -102,6 +102,19 @@ class NoiseFilter:
                 if first < len(kept):
                     yield kept[first:]
 
+    def watch(self, chunks: Iterable[Events]) -> Iterator[Events]:
+        """Passes all events on, and takes them into account; the pixels that are hot at the end are marked."""
+        for chunk in chunks:
+            for piece in _pieces(chunk):
+                self._filter(piece)
+            yield chunk
+        find_hot(self._arrays["counts"], self.config.hot_factor, self.config.hot_margin, self._arrays["hot"])
+
+    @property
+    def event_counts(self) -> np.ndarray:
+        """(H, W) int32, events of every pixel so far."""
+        return self._arrays["counts"]
+
     @property
     def hot(self) -> np.ndarray:
         """(H, W) bool, the pixels that are masked now."""

@@ -19,7 +19,7 @@ from evslam.io.datasets import Match, find_dataset
 from evslam.io.depth import save_depth
 from evslam.io.events import EventReader
 from evslam.io.files import plain
-from evslam.io.groundtruth import GroundTruth, load_groundtruth
+from evslam.io.groundtruth import GroundTruth, PoseOptions, load_groundtruth
 from evslam.io.hdf5 import Hdf5Reader, Hdf5Writer, is_hdf5
 from evslam.io.imu import load_imu, save_imu
 from evslam.io.sensor import sensor_size
@@ -113,6 +113,18 @@ class Recording:
     def imu(self) -> Imu | None:
         """Inertial measurements, None if there are none; raises DataError if they cannot be used."""
         return None if self.beside.imu is None else load_imu(self.beside.imu)
+
+    def with_groundtruth(self, path: Path | None, options: PoseOptions | None) -> Recording:
+        """The same recording with another ground truth file, or another understanding of its own; None keeps it.
+
+        Raises:
+            DataError: the file does not exist.
+        """
+        if path is not None and not path.is_file():
+            raise DataError(f"{path}: no such ground truth file; check --groundtruth FILE")
+        own = self.beside.pose_options if path is None else PoseOptions()
+        beside = replace(self.beside, groundtruth=path or self.beside.groundtruth, pose_options=options or own)
+        return replace(self, beside=beside)
 
     def require_camera(self) -> Camera:
         """The calibrated camera.
