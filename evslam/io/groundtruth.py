@@ -30,7 +30,7 @@ class PoseOptions:
         unit: of the times: s, ms, us or ns.
         order: of the quaternion's numbers: xyzw or wxyz.
         inverse: whether the poses map the world to the camera (or body).
-        times: file with one time per line, for KITTI's poses.
+        times: file with one time per line, for poses that have none (KITTI).
         T_body_cam: (7,) pose of the camera in the frame that the file's poses move (hand-eye transform).
         offset_s: seconds to add to the file's times to come to the events' clock.
     """
@@ -89,26 +89,38 @@ def load_groundtruth(
         raise DataError(f"{path}: times up to {seconds_like.max():g} {unit} lie after the year 5000; give --gt-unit")
     t_us = np.rint(seconds_like * UNITS[unit]).astype(np.int64)
     keep = _increasing(path, table, t_us)
-    poses, inverse = _ordered(path, table.poses, options.order), table.inverse
-    if options.inverse if options.inverse is not None else inverse:
-        poses = invert(poses)
-    trajectory = Trajectory(t_us[keep] + round(options.offset_s * 1e6), poses[keep])
-    findings = _span_findings(trajectory, span_us)
-    if options.order is None and options.inverse is None and not inverse:
-        findings += direction_and_order(trajectory)
+    poses, suspect = _ordered(path, table.poses, options.order), options.order is None and options.inverse is None
+    if table.inverse if options.inverse is None else options.inverse:
+        poses, suspect = invert(poses), False
+    return check_groundtruth(Trajectory(t_us[keep], poses[keep]), options, span_us, suspect=suspect)
+
+
+def check_groundtruth(
+    trajectory: Trajectory, options: PoseOptions, span_us: tuple[int, int] | None, *, suspect: bool = True
+) -> GroundTruth:
+    """Brings poses of a body to the camera and to the events' clock, and tells what is suspicious.
+
+    Args:
+        trajectory: poses that map the body's points to the world.
+        options: T_body_cam and offset_s of them are used.
+        span_us: first and last time of the events.
+        suspect: whether order and direction may be mistaken.
+    """
+    trajectory = Trajectory(trajectory.t_us + round(options.offset_s * 1e6), trajectory.poses)
+    findings = _span_findings(trajectory, span_us) + (direction_and_order(trajectory) if suspect else [])
     if options.T_body_cam is not None:
         trajectory = Trajectory(trajectory.t_us, compose(trajectory.poses, np.asarray(options.T_body_cam)))
     return GroundTruth(trajectory, tuple(findings))
 
 
 def _times(path: Path, table: PoseTable, options: PoseOptions) -> np.ndarray:
-    """Times in the file's unit, or those of the file given beside it."""
-    if options.times is None:
-        if not len(table.times):
-            raise DataError(
-                f"{path}: {table.form} poses have no times; give one per line in times.txt beside it or --gt-times FILE"
-            )
+    """Times in the file's unit; a file without times takes those of the file given beside it."""
+    if len(table.times):
         times = table.times
+    elif options.times is None:
+        raise DataError(
+            f"{path}: {table.form} poses have no times; give one per line in times.txt beside it or --gt-times FILE"
+        )
     else:
         try:
             times = np.array([float(word) for word in read_text(options.times).split()])

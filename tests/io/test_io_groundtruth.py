@@ -64,6 +64,7 @@ def test_kitti_with_times(tmp_path: Path) -> None:
     path = write(tmp_path, "\n".join(" ".join(f"{value:.12g}" for value in row) for row in rows), "00.txt")
     times = write(tmp_path, "\n".join(f"{t * 1e-6:.6f}" for t in TRUTH.t_us), "times.txt")
     assert_truth(load_groundtruth(path, PoseOptions(times=times)))
+    assert_truth(load_groundtruth(write(tmp_path, text(TRUTH)), PoseOptions(times=tmp_path / "not needed")))
     with pytest.raises(DataError, match=r"00.txt: KITTI poses have no times; .* --gt-times FILE"):
         load_groundtruth(path)
     with pytest.raises(DataError, match=r"times.txt: 2 times for 800 poses in 00.txt; give one per line"):
