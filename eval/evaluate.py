@@ -179,7 +179,7 @@ def _load_groundtruth(
     if path is None:
         raise DataError(f"the recording of {run_dir} has no ground truth: give one with --groundtruth FILE")
     if not Path(path).is_file():
-        raise DataError(f"ground truth file {path} does not exist or is no file: give another with --groundtruth FILE")
+        raise DataError(f"ground truth file {path} does not exist: give another with --groundtruth FILE")
     if options is None and given is None:
         options = pose_options(metrics.get("groundtruth_reading") or {})
     start, stop = metrics.get("start_us"), metrics.get("stop_us")
