@@ -118,7 +118,7 @@ def _from_hdf5(path: Path) -> dict[str, Any]:
                     f"{path}: no group {M3ED_GROUP}/left/calib (as in M3ED) in this HDF5 file; give a calibration file"
                 )
             return {f"{M3ED_GROUP}/{side}": _group(file[f"{M3ED_GROUP}/{side}/calib"]) for side in sides}
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())[:80]
         raise CalibrationError(f"{path}: not a readable HDF5 file ({reason}); copy it again") from None
 

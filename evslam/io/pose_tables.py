@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,9 @@ from evslam.io.calibration_tree import HDF5_SIGNATURE
 from evslam.io.files import opened, read_text
 
 MAX_NORM_ERROR = 1e-2  # of quaternions and rotation matrices
-MAX_TEXT_BYTES = 1 << 28
+MAX_TEXT_BYTES, MAX_POSES = 1 << 28, 10_000_000
+DAMAGED = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, MemoryError)  # what h5py raises
+LARGEST = 1e100  # a number beyond is damage, and its square would overflow
 TUM_LAYOUT = ("t", "px", "py", "pz", "qx", "qy", "qz", "qw")
 _POSITION = re.compile(r"(?:p|t|pos|position|trans|translation)?_?(?:rs_r_)?([xyz])")
 _QUATERNION = re.compile(r"q(?:uat|uaternion)?_?(?:rs_)?([wxyz])")
@@ -71,7 +73,7 @@ def poses_from_matrices(matrices: np.ndarray, place: Callable[[int], str]) -> np
         DataError: a value is not finite, or a matrix has no rotation in its left block.
     """
     matrices = np.asarray(matrices, np.float64)
-    wrong = ~np.isfinite(matrices).all((1, 2))
+    wrong = ~_usable(matrices).all((1, 2))
     if wrong.any():
         raise DataError(f"{place(int(np.argmax(wrong)))}: pose is not finite; remove poses without a measurement")
     R = matrices[:, :3, :3]
@@ -155,7 +157,7 @@ def _number(place: str, column: int, word: str) -> float:
         value = float(word)
     except ValueError:
         raise DataError(f"{place}: column {column + 1} is {word!r}, not a number; correct or remove the line") from None
-    if not math.isfinite(value):
+    if not abs(value) < LARGEST:
         raise DataError(f"{place}: column {column + 1} is {word!r}, not finite; correct or remove the line")
     return value
 
@@ -204,7 +206,7 @@ def _from_npz(path: Path) -> PoseTable:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: np.asarray(archive[name]) for name in archive.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (*DAMAGED, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())[:80]
         raise DataError(f"{path}: not a readable NPZ file ({reason}); write it with numpy.savez") from None
     time = next((name for name in arrays if _TIME.fullmatch(name.lower())), None)
@@ -224,7 +226,7 @@ def _npz_poses(path: Path, arrays: Mapping[str, np.ndarray], place: Callable[[in
         values = arrays[name].astype(np.float64)
         if values.ndim == 3 and shape[1:] in ((3, 4), (4, 4)):
             return poses_from_matrices(values, place)
-        if values.ndim == 2 and shape[1] == 7 and np.isfinite(values).all():
+        if values.ndim == 2 and shape[1] == 7 and _usable(values).all():
             return _unit_quaternions(values, path, list(range(len(values))))
     raise DataError(
         f"{path}: array {name or 'T_world_cam'} has shape {shape}; (N, 4, 4) matrices or (N, 7) finite numbers "
@@ -239,18 +241,21 @@ def _from_hdf5(path: Path) -> PoseTable:
         with h5py.File(path, "r") as file:
             for form, name, time, unit, inverse in forms:
                 if name in file and time in file:
-                    matrices, times, place = file[name][:], file[time][:], _row_of(path)
-                    if matrices.ndim != 3 or matrices.shape[1:] != (4, 4):
-                        raise DataError(
-                            f"{path}: {name} has shape {matrices.shape}, (N, 4, 4) is expected; copy it again"
-                        )
+                    shape, place = file[name].shape, _row_of(path)
+                    if len(shape) != 3 or shape[1:] != (4, 4) or shape[0] > MAX_POSES:
+                        raise DataError(f"{path}: {name} has shape {shape}, (N, 4, 4) is expected; copy it again")
+                    matrices, times = file[name][:], file[time][: shape[0] + 1]
                     poses = poses_from_matrices(matrices, place)
                     return PoseTable(form, _times(path, times, len(poses)), unit, poses, inverse, place)
             there = ", ".join(list(file)[:6])
-    except (OSError, RuntimeError, TypeError) as error:
+    except DAMAGED as error:
         reason = " ".join(str(error).split())[:80]
         raise DataError(f"{path}: poses cannot be read ({reason}); copy it again") from None
     raise DataError(f"{path}: no poses as in MVSEC or M3ED; there are {there or 'no groups'}; give another file")
+
+
+def _usable(values: np.ndarray) -> np.ndarray:
+    return np.abs(values) < LARGEST  # false for NaN
 
 
 def _row_of(path: Path) -> Callable[[int], str]:
@@ -261,6 +266,6 @@ def _times(path: Path, times: np.ndarray, num_poses: int) -> np.ndarray:
     if times.shape != (num_poses,) or not np.issubdtype(times.dtype, np.number):
         raise DataError(f"{path}: times of shape {times.shape} for {num_poses} poses; one time per pose is needed")
     values = times.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise DataError(f"{path}: time of pose {int(np.argmax(~np.isfinite(values)))} is not finite; remove the pose")
+    if not _usable(values).all():
+        raise DataError(f"{path}: time of pose {int(np.argmax(~_usable(values)))} is not finite; remove the pose")
     return values

@@ -60,8 +60,8 @@ def foreign_hdf5(path: Path, **datasets: np.ndarray) -> Path:
 def grouped(path: Path) -> Path:
     """DSEC's, TUM-VIE's and VECtor's form."""
     few = events(640, 480)
-    columns = {f"events__{name}": getattr(few, name).astype(np.uint32) for name in "txyp"}
-    return foreign_hdf5(path, **columns, t_offset=np.int64(1_000_000))
+    columns = {f"events__{name}": getattr(few, name).astype(np.uint32) for name in "xyp"}
+    return foreign_hdf5(path, **columns, events__t=few.t - 1_000_000, t_offset=np.int64(1_000_000))
 
 
 def body_poses(T_body_cam: np.ndarray, scale: float = 1e-6, header: str = "") -> str:

@@ -193,6 +193,7 @@ def test_suspicions_without_a_witness(tmp_path: Path) -> None:
         ("0 1 2 3 0 0 0 1\n1 1 2 3 0 0 0\n", "line 2: 7 columns where 8 are expected; correct the line"),
         ("0 1 2 3 0 0 0 1\n1 1 2 x 0 0 0 1\n", "line 2: column 4 is 'x', not a number; correct or remove"),
         ("0 1 2 3 0 0 0 1\n1 nan 2 3 0 0 0 1\n", "line 2: column 2 is 'nan', not finite; correct or remove"),
+        ("0 1 2 3 0 0 0 1\n1 1e200 2 3 0 0 0 1\n", "line 2: column 2 is '1e200', not finite; correct or remove"),
         ("0 1 2 3 0 0 0 1\n# late\n1 1 2 3 0 0 0 9\n", "line 3: quaternion has norm 9 instead of 1; columns must be"),
         ("0 0 0 0 1 1 2 3\n1 0 0 0 1 1 2 3\n", "the quaternion stands before the position"),
         ("1 1 2 3 0 0 0 1\n0.5 1 2 3 0 0 0 1\n", "line 2: time goes back from 1.000000 s to 0.500000 s; sort"),
