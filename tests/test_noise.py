@@ -17,6 +17,7 @@ from evslam.errors import ConfigError
 from evslam.io.recording import open_recording
 from evslam.noise import SLOT_US, WINDOW_US, NoiseFilter
 from evslam.noise_kernels import find_hot
+from evslam.session import RunOptions, open_session
 from evslam.types import Events, SensorSize
 
 SIZE = SensorSize(height=9, width=12)
@@ -144,6 +145,27 @@ def test_state_survives_a_file(tmp_path: Path) -> None:
     again = NoiseFilter(ALL, SIZE, 0)
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert again.resume_us == 2_500_000
+
+
+def test_batches_go_on_the_same_from_any_batch(tiny_recording: Path, tmp_path: Path) -> None:
+    steps = ["noise.hot_margin=20", "noise.background_s=0.005", "noise.max_rate=4e5", "run.chunk_events=50000"]
+    config = load_config(None, steps)
+    session = open_session(RunOptions(tiny_recording, tmp_path), config)
+    noise, batches, states = session.noise_filter(config), [], []
+    for batch in session.batches(config, session.start_us, noise):
+        batches.append(batch)
+        states.append(noise.state_dict(batch.stop_us))
+    assert min(noise.counts.dropped_hot, noise.counts.dropped_background, noise.counts.dropped_rate) > 0
+    for index in range(0, len(batches) - 1, 3):
+        resumed = session.noise_filter(config)
+        resumed.load_state_dict(states[index])
+        rest = list(session.batches(config, batches[index].stop_us, resumed))
+        assert len(rest) == len(batches) - index - 1
+        for one, other in zip(rest, batches[index + 1 :], strict=True):
+            assert (one.start_us, one.stop_us) == (other.start_us, other.stop_us)
+            assert torch.equal(one.t, other.t)
+            assert torch.equal(one.bearing, other.bearing)
+        assert resumed.counts == noise.counts
 
 
 def test_an_edge_is_not_hot_but_a_lonely_pixel_is() -> None:
