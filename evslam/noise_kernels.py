@@ -29,7 +29,6 @@ def filter_events(
         Events dropped as hot, as background activity and by the rate limit.
     """
     hot, counts, last, rate = state
-    height, width = hot.shape
     window, slot_us, most = settings[0], settings[1], settings[2]
     num_hot = num_background = num_limited = 0
     for i in range(t.shape[0]):
@@ -40,30 +39,44 @@ def filter_events(
             num_hot += 1
             continue
         if window > 0:
-            newest = NEVER
-            last[row, column] = NEVER  # an event does not support itself
-            for r in range(max(row - 1, 0), min(row + 2, height)):
-                for c in range(max(column - 1, 0), min(column + 2, width)):
-                    newest = max(newest, last[r, c])
+            newest = _newest_neighbour(last, row, column)
             last[row, column] = time
             if time - newest > window:
                 num_background += 1
                 continue
-        if most > 0:
-            slot = time // slot_us
-            if slot != rate[0]:
-                rate[2] = rate[1] if slot == rate[0] + 1 else 0
-                rate[0], rate[1] = slot, 0
-            rate[1] += 1
-            expected = max(rate[1], rate[2])
-            if expected > most:  # every expected / most -th event passes
-                rate[3] += most
-                if rate[3] < expected:
-                    num_limited += 1
-                    continue
-                rate[3] -= expected
+        if most > 0 and not _within_rate(rate, time // slot_us, most):
+            num_limited += 1
+            continue
         keep[i] = True
     return num_hot, num_background, num_limited
+
+
+@njit(cache=True)
+def _newest_neighbour(last: np.ndarray, row: int, column: int) -> int:
+    """Time at which one of the eight neighbours fired last; the pixel's own time is overwritten."""
+    height, width = last.shape
+    newest = last[row, column] = NEVER
+    for r in range(max(row - 1, 0), min(row + 2, height)):
+        for c in range(max(column - 1, 0), min(column + 2, width)):
+            newest = max(newest, last[r, c])
+    return newest
+
+
+@njit(cache=True)
+def _within_rate(rate: np.ndarray, slot: int, most: int) -> bool:
+    """Counts an event; above `most` in this slot or the one before, every n-th passes (error diffusion)."""
+    if slot != rate[0]:
+        rate[2] = rate[1] if slot == rate[0] + 1 else 0
+        rate[0], rate[1] = slot, 0
+    rate[1] += 1
+    expected = max(rate[1], rate[2])
+    if expected <= most:
+        return True
+    rate[3] += most
+    if rate[3] < expected:
+        return False
+    rate[3] -= expected
+    return True
 
 
 @njit(cache=True)

@@ -93,29 +93,21 @@ def _by_matrix(tree: Mapping[str, Any]) -> dict[str, RawCamera]:
 
 def _kalibr(tree: Mapping[str, Any]) -> dict[str, RawCamera]:
     """Kalibr's camchain (and M3ED's, which says the same in HDF5): one entry per camera."""
-    return {
-        str(name): RawCamera(
-            _pinhole(camera, "camera_model", camera["intrinsics"]),
-            str(camera.get("distortion_model", "none")),
-            numbers(camera.get("distortion_coeffs") or []),
-            camera.get("resolution"),
-        )
-        for name, camera in tree.items()
-        if isinstance(camera, Mapping) and "intrinsics" in camera
-    }
+    cameras = {str(name): camera for name, camera in tree.items() if _is_mapping_with("intrinsics")(camera)}
+    return {name: _rig_camera(camera, camera["intrinsics"]) for name, camera in cameras.items()}
 
 
 def _dsec(tree: Mapping[str, Any]) -> dict[str, RawCamera]:
     """DSEC's cam_to_cam.yaml (https://github.com/uzh-rpg/DSEC): cam0 is the left event camera."""
-    return {
-        str(name): RawCamera(
-            _pinhole(camera, "camera_model", camera["camera_matrix"]),
-            str(camera.get("distortion_model", "none")),
-            numbers(camera.get("distortion_coeffs") or []),
-            camera.get("resolution"),
-        )
-        for name, camera in tree["intrinsics"].items()
-    }
+    return {str(name): _rig_camera(camera, camera["camera_matrix"]) for name, camera in tree["intrinsics"].items()}
+
+
+def _rig_camera(camera: Mapping[str, Any], projection: Any) -> RawCamera:
+    kind = str(camera.get("camera_model", "pinhole"))
+    if kind != "pinhole":
+        raise ValueError(f"camera model {kind!r}; only pinhole with radtan, equidistant or no distortion is supported")
+    model, coefficients = str(camera.get("distortion_model", "none")), camera.get("distortion_coeffs") or []
+    return RawCamera(_projection(projection), model, numbers(coefficients), camera.get("resolution"))
 
 
 def _basalt(tree: Mapping[str, Any]) -> dict[str, RawCamera]:
@@ -146,13 +138,6 @@ def _own(tree: Mapping[str, Any]) -> dict[str, RawCamera]:
     resolution = None if width is None and height is None else [width, height]
     model = str(tree.get("model", "none"))
     return {"camera": RawCamera([tree[key] for key in PINHOLE_KEYS], model, distortion, resolution)}
-
-
-def _pinhole(camera: Mapping[str, Any], key: str, projection: Any) -> list[Any]:
-    kind = str(camera.get(key, "pinhole"))
-    if kind != "pinhole":
-        raise ValueError(f"camera model {kind!r}; only pinhole with radtan, equidistant or no distortion is supported")
-    return _projection(projection)
 
 
 def _is_mapping_with(key: str) -> Callable[[Any], bool]:
