@@ -96,7 +96,7 @@ def describe(recording: Recording, noise: NoiseConfig) -> Description:
     duration, rate = (reader.t_last_us - reader.t_first_us) * 1e-6, found.rate * 1e-6
     lines = {
         "recording": str(recording.path),
-        "dataset": recording.beside.dataset or "own recording",
+        "dataset": recording.beside.about,
         "format": recording.format,
         "sensor": f"{recording.size.width} x {recording.size.height} ({recording.size_source})",
         "events": f"{found.num_events} ({100 * found.num_on / max(found.num_events, 1):.1f} % ON)",

@@ -35,6 +35,7 @@ class Companions:
         imu: text with inertial measurements.
         size: resolution of the dataset's sensor.
         findings: what is wrong with them, in words.
+        about: the dataset, in words: where to get it, licence, what of its layout is not certain.
     """
 
     dataset: str | None
@@ -46,6 +47,7 @@ class Companions:
     imu: Path | None
     size: SensorSize | None = None
     findings: tuple[str, ...] = ()
+    about: str = "no known dataset"
 
 
 def companions_in(folder: Path) -> Companions:
@@ -80,6 +82,8 @@ def companions_of(match: Match) -> Companions:
         imu=match.folder / layout.imu if layout.imu and (match.folder / layout.imu).is_file() else None,
         size=layout.size,
         findings=findings,
+        about=f"{layout.name} ({layout.page}); licence: {layout.licence}"
+        + (f"; not verified: {layout.unverified}" if layout.unverified else ""),
     )
 
 

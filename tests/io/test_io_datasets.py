@@ -224,6 +224,8 @@ def test_miniature(tmp_path: Path, name: str) -> None:
     assert beside.calibration.is_file()
     assert beside.size == match.layout.size
     assert beside.findings == ()
+    assert match.layout.page in beside.about
+    assert match.layout.unverified in beside.about
     assert found(match.events).events.resolve() == match.events.resolve()
     if has_truth:
         assert beside.groundtruth is not None
