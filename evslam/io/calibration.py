@@ -58,7 +58,15 @@ def load_calibration(path: Path, size: SensorSize, camera: str | None = None) ->
     Raises:
         CalibrationError: the file is missing or malformed, or does not fit the sensor.
     """
-    intrinsics = read_intrinsics(path, camera, size)
+    return to_camera(path, read_intrinsics(path, camera, size), size)
+
+
+def to_camera(path: Path, intrinsics: Intrinsics, size: SensorSize) -> Camera:
+    """The camera of a calibration that was read from a file, for a sensor.
+
+    Raises:
+        CalibrationError: the calibration does not fit the sensor, or a value is impossible.
+    """
     made_for = intrinsics.size
     if made_for is not None and made_for != size:
         raise CalibrationError(
