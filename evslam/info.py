@@ -170,7 +170,7 @@ def _camera(recording: Recording) -> tuple[str, list[str]]:
         looked_for = f"no calibration; looked for {recording.beside.looked_for}"
         return "none", [f"{looked_for}; give one with --calib FILE, or --fov DEG for a first look"]
     text = f"{camera.model}, fx {camera.fx:g} fy {camera.fy:g} cx {camera.cx:g} cy {camera.cy:g} ({source})"
-    return text, [] if recording.beside.calibration else [f"calibration {source}"]
+    return text, [f"calibration {source}"] if str(source).startswith("assumed") else []
 
 
 def _groundtruth(recording: Recording) -> tuple[str, list[str]]:
