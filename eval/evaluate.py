@@ -15,6 +15,7 @@ from evslam.eval.rotation import absent, best_aligned_errors_deg, best_alignment
 from evslam.eval.velocity import evaluate_velocity
 from evslam.io.groundtruth import GroundTruth, PoseOptions, load_groundtruth, pose_options
 from evslam.io.pose_checks import compare_with_rates, rates_of
+from evslam.io.recording import open_recording
 from evslam.io.results import read_metrics
 from evslam.io.trajectory import load_trajectory
 from evslam.types import Trajectory
@@ -175,7 +176,11 @@ def _load_groundtruth(
     run_dir: Path, metrics: dict[str, Any], given: Path | None, options: PoseOptions | None
 ) -> tuple[str, GroundTruth]:
     """The given ground truth, or that of the run, read as the options or the run's notes say."""
-    path = given or metrics.get("groundtruth")
+    path, recording = given or metrics.get("groundtruth"), metrics.get("recording")
+    if path is None and recording and Path(recording).exists():  # poses inside the recording's own file
+        checked = open_recording(Path(recording)).pose_check
+        if checked is not None:
+            return str(recording), checked
     if path is None:
         raise DataError(f"the recording of {run_dir} has no ground truth: give one with --groundtruth FILE")
     if not Path(path).is_file():
