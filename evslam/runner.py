@@ -104,7 +104,7 @@ class _Loop:
         total_s, done_s = ((us - self.session.start_us) * 1e-6 for us in (self.session.stop_us, self.next_us))
         show = self.options.progress
         with _stop_on_signal() as stop, progress_bar(self.mode, total_s, done_s, show=show) as bar:
-            for batch in self.session.batches(self.config, self.next_us, self.noise):
+            for batch in self.session.batches(self.config, self.next_us, noise=self.noise):
                 result = self.slam.process(batch)
                 self.writer.write(result)
                 self._note(batch, result)

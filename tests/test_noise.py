@@ -152,14 +152,14 @@ def test_batches_go_on_the_same_from_any_batch(tiny_recording: Path, tmp_path: P
     config = load_config(None, steps)
     session = open_session(RunOptions(tiny_recording, tmp_path), config)
     noise, batches, states = session.noise_filter(config), [], []
-    for batch in session.batches(config, session.start_us, noise):
+    for batch in session.batches(config, session.start_us, noise=noise):
         batches.append(batch)
         states.append(noise.state_dict(batch.stop_us))
     assert min(noise.counts.dropped_hot, noise.counts.dropped_background, noise.counts.dropped_rate) > 0
     for index in range(0, len(batches) - 1, 3):
         resumed = session.noise_filter(config)
         resumed.load_state_dict(states[index])
-        rest = list(session.batches(config, batches[index].stop_us, resumed))
+        rest = list(session.batches(config, batches[index].stop_us, noise=resumed))
         assert len(rest) == len(batches) - index - 1
         for one, other in zip(rest, batches[index + 1 :], strict=True):
             assert (one.start_us, one.stop_us) == (other.start_us, other.stop_us)
