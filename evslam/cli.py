@@ -174,8 +174,14 @@ def _info(arguments: argparse.Namespace) -> int:
 def _convert(arguments: argparse.Namespace) -> int:
     from evslam.io.convert import convert_recording
     from evslam.io.recording import open_recording
+    from evslam.progress import progress_bar
 
-    count = convert_recording(open_recording(arguments.recording, calib=arguments.calib), arguments.out)
+    recording = open_recording(arguments.recording, calib=arguments.calib)
+    span_s = (recording.reader.t_last_us - recording.reader.t_first_us) * 1e-6
+    with progress_bar("writing and reading back", 2 * span_s) as bar:
+        count = convert_recording(recording, arguments.out, bar.update)
+    for problem in recording.reader.counts.problems():
+        print(problem)
     print(f"{count} events written to {arguments.out} and read back")
     return 0
 

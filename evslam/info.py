@@ -115,16 +115,9 @@ def sample(recording: Recording, found: Survey) -> Events:
 
 
 def _event_problems(recording: Recording, found: Survey) -> list[str]:
-    counts, problems = recording.reader.counts, []
-    for count, fact in (
-        (counts.dropped_outside, "events outside the sensor are dropped"),
-        (counts.reordered, "events out of order are sorted in"),
-        (counts.negative_polarity, "polarities -1 are read as 0"),
-        (counts.truncated_bytes, "bytes at the end are no whole event"),
-        (int(np.count_nonzero(found.hot)), "hot pixels are masked while running (noise.hot_pixels)"),
-    ):
-        if count:
-            problems.append(f"{count} {fact}")
+    problems, num_hot = recording.reader.counts.problems(), int(np.count_nonzero(found.hot))
+    if num_hot:
+        problems.append(f"{num_hot} hot pixels are masked while running (noise.hot_pixels)")
     if found.num_gaps:
         problems.append(
             f"{found.num_gaps} times without any event for more than {GAP_US * 1e-6:g} s, "

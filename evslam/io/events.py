@@ -1,11 +1,9 @@
-"""What every reader shares: the EventReader protocol and the one streaming check that all events pass through."""
+"""The one streaming check that the events of every reader pass through."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -30,6 +28,8 @@ class ReadCounts:
         reordered: events that came after a newer one and were sorted in.
         negative_polarity: events whose polarity -1 was read as 0.
         truncated_bytes: bytes at the end of the file that are no whole event.
+        damaged_bytes: bytes inside the file that could not be decoded and were skipped.
+        untimed: events left out because they come before the first time stamp.
     """
 
     read: int = 0
@@ -37,6 +37,20 @@ class ReadCounts:
     reordered: int = 0
     negative_polarity: int = 0
     truncated_bytes: int = 0
+    damaged_bytes: int = 0
+    untimed: int = 0
+
+    def problems(self) -> list[str]:
+        """What was met, in words; empty when nothing was."""
+        facts = (
+            (self.dropped_outside, "events outside the sensor are dropped"),
+            (self.reordered, "events out of order are sorted in"),
+            (self.negative_polarity, "polarities -1 are read as 0"),
+            (self.truncated_bytes, "bytes at the end are no whole event"),
+            (self.damaged_bytes, "bytes cannot be decoded and are skipped"),
+            (self.untimed, "events before the first time stamp are dropped"),
+        )
+        return [f"{count} {fact}" for count, fact in facts if count]
 
 
 @dataclass(frozen=True)
@@ -57,33 +71,9 @@ class RawEvents:
     place: Callable[[int], str]
 
 
-class EventReader(Protocol):
-    """One class per format implements this; see `evslam.io.recording.FORMATS`.
-
-    Attributes:
-        path: the file with the events.
-        t_first_us, t_last_us: time of the first and the last event, microseconds (oldest and newest of the events
-            at the head and at the tail of the file).
-        num_events: number of events in the file, None where only reading it all would tell.
-        counts: what the latest `read` met so far.
-    """
-
-    path: Path
-    t_first_us: int
-    t_last_us: int
-    num_events: int | None
-    counts: ReadCounts
-
-    def read(self, start_us: int | None = None, stop_us: int | None = None, chunk: int = 100_000) -> Iterator[Events]:
-        """The events with start_us <= t < stop_us, checked, sorted by time, in chunks of `chunk` (the last is shorter).
-
-        Raises:
-            DataError: an event cannot be used; see `validated`.
-        """
-        ...
-
-
-def validated(chunks: Iterable[RawEvents], size: SensorSize, counts: ReadCounts) -> Iterator[Events]:
+def validated(
+    chunks: Iterable[RawEvents], size: SensorSize, counts: ReadCounts, source: str = "the recording"
+) -> Iterator[Events]:
     """Turns decoded chunks into chunks of events that are sorted, inside the sensor and of polarity 0 or 1.
 
     Rules. Polarity -1 becomes 0 and is counted; anything but -1, 0, 1 is an error. Times are 0 or later. An event up
@@ -94,6 +84,7 @@ def validated(chunks: Iterable[RawEvents], size: SensorSize, counts: ReadCounts)
         chunks: decoded events; memory stays bounded by one chunk and 10 ms of events (at most 4 million).
         size: the sensor's resolution.
         counts: is kept up to date while reading.
+        source: the file, for messages.
 
     Raises:
         DataError: a rule above is broken, or there are no events.
@@ -110,7 +101,7 @@ def validated(chunks: Iterable[RawEvents], size: SensorSize, counts: ReadCounts)
         largest = max(largest[0], int(raw.x.max())), max(largest[1], int(raw.y.max()))
         events = _inside(raw, _polarity(raw, counts), size, counts)
         if counts.read >= MIN_READ_FOR_SHARE and counts.dropped_outside > MAX_SHARE_OUTSIDE * counts.read:
-            raise _outside_error(counts, size, largest)
+            raise _outside_error(source, counts, size, largest)
         held = _sorted(Events.concatenate([held, events]))
         cut = max(int(np.searchsorted(held.t, newest - HOLDBACK_US, "right")), len(held) - HOLDBACK_EVENTS)
         if cut > 0:
@@ -118,9 +109,9 @@ def validated(chunks: Iterable[RawEvents], size: SensorSize, counts: ReadCounts)
             yield held[:cut]
             held = held[cut:]
     if counts.read == 0:
-        raise DataError("the recording holds no events; check that it was written completely")
+        raise DataError(f"{source} holds no events; check that it was written completely")
     if counts.dropped_outside == counts.read:
-        raise _outside_error(counts, size, largest)
+        raise _outside_error(source, counts, size, largest)
     if len(held):
         yield held
 
@@ -198,9 +189,9 @@ def _sorted(events: Events) -> Events:
     return Events(events.t[order], events.x[order], events.y[order], events.p[order])
 
 
-def _outside_error(counts: ReadCounts, size: SensorSize, largest: tuple[int, int]) -> DataError:
+def _outside_error(source: str, counts: ReadCounts, size: SensorSize, largest: tuple[int, int]) -> DataError:
     x, y = largest
     return DataError(
-        f"{counts.dropped_outside} of {counts.read} events lie outside the {size.width}x{size.height} sensor "
+        f"{source}: {counts.dropped_outside} of {counts.read} events lie outside the {size.width}x{size.height} sensor "
         f"(largest x {x}, y {y}); give the resolution: --set sensor.width={x + 1} --set sensor.height={y + 1}"
     )

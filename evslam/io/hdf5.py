@@ -1,26 +1,41 @@
-"""evslam HDF5: datasets t (int64 microseconds), x, y (uint16) and p (uint8) at the root of the file."""
+"""HDF5: evslam's own layout (t int64 microseconds, x, y uint16, p uint8 at the root), and those of public datasets."""
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 import h5py
-import hdf5plugin  # noqa: F401  registers the compression filters that other writers use
+import hdf5plugin  # noqa: F401  registers the compression filters that writers use
 import numpy as np
 
 from evslam.errors import DataError
-from evslam.io.events import HOLDBACK_US, LARGEST_SENSOR, MAX_T_US, RawEvents, ReadCounts, validated, windowed
+from evslam.io.calibration import Intrinsics
+from evslam.io.events import HOLDBACK_US, MAX_T_US, RawEvents, ReadCounts
 from evslam.io.files import opened
-from evslam.types import Events, SensorSize
+from evslam.io.hdf5_layouts import (
+    Columns,
+    Layout,
+    Samples,
+    find_layout,
+    reason,
+    series,
+    stated_calibration,
+    stated_size,
+)
+from evslam.io.hdf5_salvage import PaddedFile, is_whole, num_whole, stated_bytes
+from evslam.io.poses import from_matrices
+from evslam.io.reader import FileReader, Frame, Place
+from evslam.types import Imu, SensorSize, Trajectory
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-COLUMNS = {"t": np.int64, "x": np.uint16, "y": np.uint16, "p": np.uint8}
 BLOCK_EVENTS = 1 << 17
 PROBE_EVENTS = 1 << 12  # read at the head and at the tail to learn the time span
+CACHE_BYTES = 1 << 25  # of decompressed chunks, for each dataset
 MAX_EVENTS_PER_US = 1000
+_log = logging.getLogger(__name__)
 
 
 def is_hdf5(path: Path) -> bool:
@@ -29,66 +44,106 @@ def is_hdf5(path: Path) -> bool:
         return file.read(len(SIGNATURE)) == SIGNATURE
 
 
-class Hdf5Reader:
-    """Reads evslam HDF5 (an EventReader).
+def has_layout(layout: Layout, path: Path) -> bool:
+    """Whether the file is readable HDF5 with its events where the layout has them."""
+    if not is_hdf5(path):
+        return False
+    try:
+        with _opened_hdf5(path)[0] as file:
+            return find_layout(path, file) == layout
+    except (OSError, RuntimeError, ValueError, DataError):
+        return False
 
-    Args:
-        path: the HDF5 file.
-        size: the sensor's resolution; None accepts every pixel.
+
+def _opened_hdf5(path: Path) -> tuple[h5py.File, int]:
+    """The open file, and the number of bytes missing at its end, for which zeros are read."""
+    with opened(path) as raw:  # says it well if the file is missing
+        there = raw.seek(0, 2)
+    stated = stated_bytes(path)
+    is_cut = there < stated
+    source = PaddedFile(path, stated) if is_cut else path
+    return h5py.File(source, "r", rdcc_nbytes=CACHE_BYTES), max(stated - there, 0)
+
+
+class Hdf5Reader(FileReader):
+    """Reads HDF5 (an EventReader); a start is found by bisection of the times.
 
     Raises:
-        DataError: the file is no readable HDF5, lacks a dataset, holds no events, or its times are no microseconds.
+        DataError: the file is no readable HDF5, has no known layout, holds no events, or its times are no microseconds.
     """
 
     def __init__(self, path: Path, size: SensorSize | None = None) -> None:
-        self.path = Path(path)
-        self.size = size or LARGEST_SENSOR
-        self.counts = ReadCounts()
-        with self._file() as file:
-            self.num_events: int | None = _checked_length(self.path, file)
-            self._length = self.num_events
-            self.t_first_us = int(self._column(file, "t", 0, PROBE_EVENTS).min())
-            self.t_last_us = int(self._column(file, "t", max(self._length - PROBE_EVENTS, 0), self._length).max())
+        super().__init__(path, size)
+        with self._columns() as columns:
+            self._layout = columns.layout
+            self._length = columns.length
+            if self._missing_bytes:
+                self._length = self._whole_length(columns)
+            self.num_events = self._length
+            self.sensor_size = stated_size(self.path, columns.file, self._layout)
+            (head,) = columns.read("t", 0, min(PROBE_EVENTS, self._length))
+            (tail,) = columns.read("t", max(self._length - PROBE_EVENTS, 0), self._length)
+        self.t_first_us, self.t_last_us = int(head.min()), int(tail.max())
         self._check_unit()
 
-    def read(self, start_us: int | None = None, stop_us: int | None = None, chunk: int = 100_000) -> Iterator[Events]:
-        """See EventReader.read; a start is found by bisection of the times."""
-        self.counts = ReadCounts()
-        blocks = self._blocks(0 if start_us is None else self._index_before(start_us))
-        return windowed(validated(blocks, self.size, self.counts), start_us, stop_us, chunk)
-
-    def _file(self) -> h5py.File:
-        with opened(self.path):  # says it well if the file is missing
-            pass
-        try:
-            return h5py.File(self.path, "r")
-        except OSError as error:
-            raise DataError(
-                f"{self.path}: not a readable HDF5 file, perhaps cut off ({_reason(error)}); copy or convert it again"
-            ) from None
-
-    def _column(self, file: h5py.File, name: str, start: int, stop: int) -> np.ndarray:
-        try:
-            return file[name][start:stop]
-        except OSError as error:
-            raise DataError(
-                f"{self.path}: dataset {name} cannot be read at events {start} to {stop} ({_reason(error)}); "
-                f"copy or convert it again"
-            ) from None
-
-    def _blocks(self, first: int) -> Iterator[RawEvents]:
+    @contextmanager
+    def _columns(self) -> Iterator[Columns]:
         with self._file() as file:
+            try:
+                columns = Columns.of(self.path, file)
+            except DataError as error:
+                if self._missing_bytes and "cut off" not in str(error):
+                    raise DataError(
+                        f"{self.path}: cut off, the last {self._missing_bytes} bytes are missing, with them what tells "
+                        f"where the events are; copy it again"
+                    ) from None
+                raise
+            except (RuntimeError, KeyError, TypeError) as error:  # h5py on damaged metadata
+                raise DataError(f"{self.path}: damaged ({reason(error)}); copy or convert it again") from None
+            try:
+                yield columns
+            except (RuntimeError, KeyError, TypeError) as error:  # h5py on damaged metadata
+                raise DataError(f"{self.path}: damaged ({reason(error)}); copy or convert it again") from None
+
+    @contextmanager
+    def _file(self) -> Iterator[h5py.File]:
+        """The open file; one that is cut off is opened with zeros in place of its end."""
+        try:
+            file, self._missing_bytes = _opened_hdf5(self.path)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise DataError(
+                f"{self.path}: not a readable HDF5 file, perhaps cut off ({reason(error)}); copy or convert it again"
+            ) from None
+        with file:
+            yield file
+
+    def _whole_length(self, columns: Columns) -> int:
+        """The number of events that are there in a file that is cut off."""
+        there = self.path.stat().st_size
+        whole = min(num_whole(dataset, there) for dataset in columns.sets.values())
+        if whole == 0:
+            raise DataError(
+                f"{self.path}: not a readable HDF5 file, cut off after {there} of {there + self._missing_bytes} bytes, "
+                f"before the first whole event; copy it again"
+            )
+        _log.warning("%s: cut off; %d of %d events are whole and read", self.path, whole, columns.length)
+        return whole
+
+    def _blocks(self, start_us: int | None, counts: ReadCounts) -> Iterator[RawEvents]:
+        counts.truncated_bytes = self._missing_bytes
+        first = 0 if start_us is None else self._index_before(start_us)
+        with self._columns() as columns:
             for start in range(first - first % BLOCK_EVENTS, self._length, BLOCK_EVENTS):
-                t, x, y, p = (self._column(file, name, start, start + BLOCK_EVENTS) for name in COLUMNS)
-                yield RawEvents(t.astype(np.int64), x, y, p, _Place(self.path, start))
+                t, x, y, p = columns.read("txyp", start, min(start + BLOCK_EVENTS, self._length))
+                yield RawEvents(t, x, y, p, Place(self.path, start))
 
     def _index_before(self, start_us: int) -> int:
         """Index of an event before which every event is older than start_us."""
         first, stop = 0, self._length
-        with self._file() as file:
+        with self._columns() as columns:
             while stop - first > 1:
                 middle = (first + stop) // 2
-                older = self._column(file, "t", middle, middle + 1)[0] < start_us - HOLDBACK_US
+                older = columns.read("t", middle, middle + 1)[0][0] < start_us - HOLDBACK_US
                 first, stop = (middle, stop) if older else (first, middle)
         return first
 
@@ -105,119 +160,48 @@ class Hdf5Reader:
                 f"divide t by 1000"
             )
 
+    def _samples(self, samples: Samples | None) -> tuple[np.ndarray, list[np.ndarray]] | None:
+        """Strictly increasing times and the values at them, None if they are not in the file."""
+        with self._columns() as columns:
+            if samples is None or samples.t not in columns.file:
+                return None
+            t = series(self.path, columns.file, samples.t) * float(samples.unit_us)
+            values = [series(self.path, columns.file, name) for name in samples.values]
+        if t.ndim != 1 or not np.isfinite(t).all() or any(len(value) != len(t) for value in values if value.ndim):
+            raise DataError(f"{self.path}: {samples.t} does not fit {', '.join(samples.values)}; download it again")
+        t_us, first = np.unique(np.rint(t).astype(np.int64), return_index=True)
+        return t_us, [value[first] for value in values]
 
-class _Place:
-    """Says where an event of a block stands."""
+    def intrinsics(self) -> Intrinsics | None:
+        """See Container."""
+        with self._columns() as columns:
+            return stated_calibration(self.path, columns.file, self._layout)
 
-    def __init__(self, path: Path, start: int) -> None:
-        self.path, self.start = path, start
+    def imu(self) -> Imu | None:
+        """See Container."""
+        found = self._samples(self._layout.imu)
+        if found is None:
+            return None
+        t_us, values = found
+        table = np.hstack(values).astype(np.float64)
+        if table.shape != (len(t_us), 6) or not np.isfinite(table).all():
+            raise DataError(f"{self.path}: inertial samples of shape {table.shape} are no six finite numbers each")
+        return Imu(t_us, table[:, :3], table[:, 3:])
 
-    def __call__(self, index: int) -> str:
-        return f"{self.path}, event {self.start + index}"
+    def groundtruth(self) -> Trajectory | None:
+        """See Container."""
+        found = self._samples(self._layout.poses)
+        return None if found is None else from_matrices(self.path, found[0], found[1][0])
 
-
-class Hdf5Writer:
-    """Writes evslam HDF5; the file gets its name when it is complete.
-
-    Args:
-        path: file to write; must not exist.
-
-    Raises:
-        DataError: the file exists or cannot be written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        self.num_events = 0
-        self._last_us = 0
-        self._waiting: list[Events] = []  # written in whole blocks: smaller pieces would be compressed again and again
-        self._num_stored = 0
-        self._part = self.path.with_name(self.path.name + ".part")
-        if self.path.exists():
-            raise DataError(f"{self.path}: exists already; choose another place or remove it")
-        try:
-            self._file = h5py.File(self._part, "w")
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be written ({_reason(error)}); choose another place") from None
-        for name, dtype in COLUMNS.items():
-            self._file.create_dataset(
-                name, (0,), dtype, maxshape=(None,), chunks=(BLOCK_EVENTS,), compression="lzf", shuffle=True
-            )
-
-    def append(self, events: Events) -> None:
-        """Adds events that are not older than those before.
-
-        Raises:
-            DataError: the times go backwards.
-        """
-        if len(events) == 0:
-            return
-        if events.t[0] < self._last_us or (events.t[1:] < events.t[:-1]).any():
-            raise DataError(f"{self.path}: events to be written go back in time near {events.t[0]} us; sort them first")
-        self._waiting.append(events)
-        self.num_events, self._last_us = self.num_events + len(events), int(events.t[-1])
-        if self.num_events - self._num_stored >= BLOCK_EVENTS:
-            self._store(self.num_events - self.num_events % BLOCK_EVENTS)
-
-    def close(self) -> None:
-        """Completes the file."""
-        if self._file:
-            self._store(self.num_events)
-            self._file.close()
-            os.replace(self._part, self.path)
-
-    def _store(self, stop: int) -> None:
-        """Writes the waiting events up to index `stop`."""
-        waiting = Events.concatenate(self._waiting)
-        number = stop - self._num_stored
-        try:
-            for name in COLUMNS:
-                dataset = self._file[name]
-                dataset.resize((stop,))
-                dataset[self._num_stored :] = getattr(waiting, name)[:number]
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be written ({_reason(error)}); make room on the disk") from None
-        self._waiting, self._num_stored = [waiting[number:]], stop
-
-    def __enter__(self) -> Hdf5Writer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._file.close()
-            self._part.unlink(missing_ok=True)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).splitlines()[0]
-
-
-def _checked_length(path: Path, file: h5py.File) -> int:
-    """The number of events, after a check that the datasets are there, of equal length and of whole numbers."""
-    datasets: list[str] = []
-    file.visititems(lambda name, item: datasets.append(name) if isinstance(item, h5py.Dataset) else None)
-    if not set(COLUMNS) <= set(datasets):
-        found = ", ".join(datasets[:20]) or "none"
-        raise DataError(f"{path}: datasets t, x, y, p are expected, there are: {found}; convert it to this layout")
-    if file["t"].dtype.kind == "f":
-        raise DataError(
-            f"{path}: t has type {file['t'].dtype}, seconds where microseconds are expected; multiply t by 1e6 and "
-            f"store it as int64"
-        )
-    for name in COLUMNS:
-        if file[name].ndim != 1 or file[name].dtype.kind not in "iub":
-            raise DataError(
-                f"{path}: {name} has type {file[name].dtype} and shape {file[name].shape}, one column of whole "
-                f"numbers is expected; convert it to {np.dtype(COLUMNS[name])}"
-            )
-    lengths = {name: len(file[name]) for name in COLUMNS}
-    if len(set(lengths.values())) > 1:
-        shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise DataError(f"{path}: the datasets differ in length ({shown}); write the file again")
-    if lengths["t"] == 0:
-        raise DataError(f"{path}: holds no events; give another recording")
-    return lengths["t"]
+    def frames(self) -> Iterator[Frame]:
+        """See Container."""
+        samples = self._layout.frames
+        with self._columns() as columns:
+            if samples is None or not all(name in columns.file for name in (samples.t, *samples.values)):
+                return
+            t = series(self.path, columns.file, samples.t) * float(samples.unit_us)
+            images = columns.file[samples.values[0]]
+            if not is_whole(images, self.path.stat().st_size):
+                raise DataError(f"{self.path}: cut off within the dataset {images.name}; copy it again")
+            for t_us, index in zip(np.rint(t).astype(np.int64).tolist(), range(len(images)), strict=False):
+                yield Frame(t_us, np.asarray(images[index], np.uint8))

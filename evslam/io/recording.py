@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,47 +13,23 @@ import yaml
 
 from evslam.errors import CalibrationError, DataError
 from evslam.geometry.camera import Camera
-from evslam.io.calibration import camera_from_fov, load_calibration, save_calibration
+from evslam.io.calibration import camera_from_fov, load_calibration, save_calibration, to_camera
 from evslam.io.companions import Companions, companions_in, companions_of
-from evslam.io.datasets import Match, find_dataset
+from evslam.io.datasets import find_dataset
 from evslam.io.depth import save_depth
-from evslam.io.events import EventReader
 from evslam.io.files import plain
-from evslam.io.groundtruth import GroundTruth, PoseOptions, load_groundtruth
-from evslam.io.hdf5 import Hdf5Reader, Hdf5Writer, is_hdf5
+from evslam.io.formats import EVENTS_FILE, recognise
+from evslam.io.groundtruth import GroundTruth, PoseOptions, check_groundtruth, load_groundtruth
+from evslam.io.hdf5_writer import Hdf5Writer
 from evslam.io.imu import load_imu, save_imu
+from evslam.io.reader import EventReader
 from evslam.io.sensor import sensor_size
-from evslam.io.text import TextReader, is_text
 from evslam.io.trajectory import save_trajectory
 from evslam.types import Events, Imu, SensorSize, Trajectory
 
 GROUNDTRUTH_FILE, IMU_FILE, META_FILE, IMAGES_FOLDER = "groundtruth.txt", "imu.txt", "meta.yaml", "images"
-DEPTH_FILE, EVENTS_FILE = "depth.npz", "events.h5"
+DEPTH_FILE = "depth.npz"
 WRITTEN_FILES = (EVENTS_FILE, "calib.yaml", "calib.txt", GROUNDTRUTH_FILE, IMU_FILE, META_FILE, DEPTH_FILE)
-
-
-@dataclass(frozen=True)
-class Format:
-    """A recording format.
-
-    Attributes:
-        name: as shown to the user.
-        event_files: glob patterns of the file with the events inside a recording's folder.
-        recognises: whether a file is of this format, judged by its content.
-        reader: opens such a file for a sensor; size None accepts every pixel.
-    """
-
-    name: str
-    event_files: tuple[str, ...]
-    recognises: Callable[[Path], bool]
-    reader: Callable[[Path, SensorSize | None], EventReader]
-
-
-# In the order of preference; a format without a signature of its own comes last.
-FORMATS = (
-    Format("evslam HDF5", (EVENTS_FILE,), is_hdf5, Hdf5Reader),
-    Format("Event Camera Dataset text", ("events.txt",), is_text, TextReader),
-)
 
 
 @dataclass(frozen=True)
@@ -66,6 +42,7 @@ class Recording:
         reader: the events.
         size: the sensor's resolution.
         size_source: in words, where the resolution comes from.
+        folder: where calibration, ground truth and IMU are looked for.
         beside: calibration, ground truth and IMU.
         fov_deg: horizontal field of view of an assumed camera without distortion, where there is no calibration.
     """
@@ -75,19 +52,18 @@ class Recording:
     reader: EventReader
     size: SensorSize
     size_source: str
+    folder: Path
     beside: Companions
     fov_deg: float | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where the recording lies."""
-        return self.path if self.path.is_dir() else self.path.parent
 
     @cached_property
     def camera(self) -> Camera | None:
         """The calibrated camera, None without calibration; raises CalibrationError if it cannot be used."""
         if self.beside.calibration is not None:
             return load_calibration(self.beside.calibration, self.size, self.beside.camera)
+        inside = self.reader.intrinsics()
+        if inside is not None:
+            return to_camera(self.reader.path, inside, self.size)
         return None if self.fov_deg is None else camera_from_fov(self.fov_deg, self.size)
 
     @property
@@ -95,14 +71,19 @@ class Recording:
         """In words, where the camera comes from, None without one."""
         if self.beside.calibration is not None:
             return str(self.beside.calibration)
+        if self.reader.intrinsics() is not None:
+            return f"inside {self.reader.path}"
         return None if self.fov_deg is None else f"assumed: pinhole with a field of view of {self.fov_deg:g} degrees"
 
     @cached_property
     def pose_check(self) -> GroundTruth | None:
         """Ground truth with what a check found suspicious; None if there is none; raises DataError as below."""
-        path = self.beside.groundtruth
+        path, options = self.beside.groundtruth, self.beside.pose_options
         span = (self.reader.t_first_us, self.reader.t_last_us)
-        return None if path is None else load_groundtruth(path, self.beside.pose_options, span)
+        if path is not None:
+            return load_groundtruth(path, options, span)
+        inside = self.reader.groundtruth()
+        return None if inside is None else check_groundtruth(inside, options, span)
 
     @cached_property
     def groundtruth(self) -> Trajectory | None:
@@ -112,7 +93,7 @@ class Recording:
     @cached_property
     def imu(self) -> Imu | None:
         """Inertial measurements, None if there are none; raises DataError if they cannot be used."""
-        return None if self.beside.imu is None else load_imu(self.beside.imu)
+        return self.reader.imu() if self.beside.imu is None else load_imu(self.beside.imu)
 
     def with_groundtruth(self, path: Path | None, options: PoseOptions | None) -> Recording:
         """The same recording with another ground truth file, or another understanding of its own; None keeps it.
@@ -161,14 +142,15 @@ def open_recording(
     """
     path = Path(path)
     match = find_dataset(path) if path.exists() else None
-    kind, events_file = _recognise(path, match)
-    folder = path if path.is_dir() else path.parent
+    kind, events_file = recognise(path if match is None else match.events)
+    reader = kind.reader(events_file, None)
+    folder = reader.folder or (path if path.is_dir() else path.parent)
     beside = companions_in(folder) if match is None else companions_of(match)
     if calib is not None:
         beside = _with_calibration(beside, Path(calib))
     meta, images = _existing(folder / META_FILE), _existing(folder / IMAGES_FOLDER)
-    found, source = sensor_size(kind.reader(events_file, None), size, meta, images, beside)
-    return Recording(path, kind.name, kind.reader(events_file, found), found, source, beside, fov_deg)
+    reader.size, source = sensor_size(reader, size, meta, images, beside)
+    return Recording(path, kind.name, reader, reader.size, source, folder, beside, fov_deg)
 
 
 def write_recording(
@@ -195,10 +177,24 @@ def write_recording(
     Raises:
         DataError: the folder holds a recording already or cannot be written, or the events are not sorted.
     """
-    folder = _fresh_folder(Path(folder))
+    folder = fresh_folder(Path(folder))
     with Hdf5Writer(folder / EVENTS_FILE) as writer:
         for part in events:
             writer.append(part)
+    write_companions(folder, camera=camera, trajectory=trajectory, imu=imu, depth=depth, meta=meta)
+    return writer.num_events
+
+
+def write_companions(
+    folder: Path,
+    *,
+    camera: Camera | None = None,
+    trajectory: Trajectory | None = None,
+    imu: Imu | None = None,
+    depth: tuple[np.ndarray, np.ndarray] | None = None,
+    meta: dict[str, Any] | None = None,
+) -> None:
+    """Writes what lies beside the events of a recording; see `write_recording`."""
     entries = dict(meta or {})
     if camera is not None:
         save_calibration(camera, folder / ("calib.yaml" if camera.model == "equidistant" else "calib.txt"))
@@ -210,32 +206,6 @@ def write_recording(
     if depth is not None:
         save_depth(*depth, folder / DEPTH_FILE)
     (folder / META_FILE).write_text(yaml.safe_dump(plain(entries), sort_keys=False), encoding="utf-8")
-    return writer.num_events
-
-
-def _recognise(path: Path, match: Match | None) -> tuple[Format, Path]:
-    """The format and the file with the events."""
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder; check the path")
-    patterns = [pattern for kind in FORMATS for pattern in kind.event_files]
-    candidates = [path] if path.is_file() else [file for pattern in patterns for file in sorted(path.glob(pattern))]
-    for file in candidates if match is None else [match.events]:
-        for kind in FORMATS:
-            if kind.recognises(file):
-                return kind, file
-    formats = ", ".join(kind.name for kind in FORMATS)
-    if match is not None:
-        raise DataError(
-            f"{match.events}: events of {match.layout.name} ({match.layout.events_format}) are not readable in this "
-            f"version ({formats}); convert them to text or HDF5 first"
-        )
-    if path.is_file():
-        raise DataError(f"{path}: not a recording of a known format ({formats}); give another file")
-    names = sorted(entry.name for entry in path.iterdir())
-    there = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "") if names else "nothing"
-    raise DataError(
-        f"{path}: no recording here; looked for {' or '.join(patterns)}, there is: {there}; give its folder"
-    )
 
 
 def _with_calibration(beside: Companions, calib: Path) -> Companions:
@@ -249,7 +219,7 @@ def _with_calibration(beside: Companions, calib: Path) -> Companions:
     return replace(beside, calibration=calib, camera=camera)
 
 
-def _fresh_folder(folder: Path) -> Path:
+def fresh_folder(folder: Path) -> Path:
     """Creates a folder; refuses one that holds files of a recording."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,8 @@ import yaml
 from evslam.errors import DataError
 from evslam.io.calibration import Intrinsics, read_intrinsics
 from evslam.io.companions import Companions
-from evslam.io.events import EventReader
 from evslam.io.files import opened, read_text, size_from
+from evslam.io.reader import EventReader
 from evslam.types import SensorSize
 
 # Width and height of sensors that are sold: DVS128, DAVIS240, ATIS, DVXplorer Lite, DAVIS346, VGA, HD.
@@ -57,6 +57,8 @@ def sensor_size(
     intrinsics = None if calib is None else read_intrinsics(calib, beside.camera)
     if calib is not None and intrinsics is not None and intrinsics.size is not None:
         return intrinsics.size, f"width and height in {calib.name}"
+    if reader.sensor_size is not None:
+        return reader.sensor_size, f"stated in {reader.path.name}"
     for image in sorted(images.glob("*.png"))[:1] if images is not None else []:
         return png_size(image), f"size of {image.parent.name}/{image.name}"
     return _guess(reader, intrinsics)

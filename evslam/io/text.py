@@ -1,26 +1,28 @@
-"""Event Camera Dataset text: one event a line, "t[s] x y p"."""
+"""Text with one event a line: the Event Camera Dataset's "t[s] x y p", and CSV with its columns in any order."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from evslam.errors import DataError
-from evslam.io.events import HOLDBACK_US, LARGEST_SENSOR, RawEvents, ReadCounts, validated, windowed
+from evslam.io.events import HOLDBACK_US, RawEvents, ReadCounts
 from evslam.io.files import opened
-from evslam.io.text_kernel import MAX_SCALED, parse_events
+from evslam.io.reader import FileReader
+from evslam.io.text_kernel import MAX_SCALED, SKIPPED, TIME, parse_events
+from evslam.io.text_layout import ECD, TextLayout, find_layout
 from evslam.types import Events, SensorSize
 
 BLOCK_BYTES = 1 << 22
 PROBE_BYTES = 1 << 16  # read at the head and at the tail to learn the time span
 HEAD_LINES = 1000  # so many whole-numbered, different times cannot be seconds
 MAX_WHOLE_SECONDS = 30 * 86_400
-LAYOUT = '"t[s] x y p"'
+ROLES = {"x": 0, "y": 1, "p": 2, "t": TIME, "": SKIPPED}
 _log = logging.getLogger(__name__)
 
 
@@ -31,40 +33,55 @@ def is_text(path: Path) -> bool:
     return all(byte >= 32 or byte in b"\t\r\n" for byte in head)
 
 
-class TextReader:
-    """Reads text events (an EventReader); refuses times that are evidently not seconds.
+def is_csv(path: Path) -> bool:
+    """Whether the file is text whose columns are named, or separated by commas."""
+    try:
+        return is_text(path) and not find_layout(path).is_assumed
+    except DataError:
+        return False
+
+
+class TextReader(FileReader):
+    """Reads text events (an EventReader); refuses times that are evidently not seconds where nothing states their unit.
 
     Args:
         path: the text file.
-        size: the sensor's resolution; None accepts every pixel.
+        size: see EventReader.
+        layout: its columns; by default they are found out.
+        open_file: opens it, where it is not a file of its own.
 
     Raises:
         DataError: the file cannot be read, holds no events, or its first or last lines are no events.
     """
 
-    def __init__(self, path: Path, size: SensorSize | None = None) -> None:
-        self.path = Path(path)
-        self.size = size or LARGEST_SENSOR
-        self.counts = ReadCounts()
-        self.num_events: int | None = None
-        with opened(self.path) as file:
+    def __init__(
+        self,
+        path: Path,
+        size: SensorSize | None = None,
+        layout: TextLayout | None = None,
+        open_file: Callable[[], BinaryIO] | None = None,
+    ) -> None:
+        super().__init__(path, size)
+        self._open = open_file or (lambda: opened(self.path))
+        self.layout = layout or find_layout(self.path)
+        self._roles = np.array([ROLES[role] for role in self.layout.roles], np.int8)
+        self.sensor_size = self.layout.size
+        with self._open() as file:
             self._bytes = file.seek(0, 2)
-        head = next(self._blocks(0, PROBE_BYTES), None)
+        head = next(self._parsed(self.layout.start, PROBE_BYTES), None)
         if head is None:
-            raise DataError(f"{self.path}: holds no events, expected lines {LAYOUT}; give another recording")
+            raise DataError(f"{self.path}: holds no events, expected lines {self.layout.text}; give another recording")
         self.t_first_us = int(head.t.min())
         self.t_last_us = self._last_time()
-        self._check_unit(head)
+        if self.layout.is_assumed and self.layout.places == ECD.places:
+            self._check_unit(head)
 
-    def read(self, start_us: int | None = None, stop_us: int | None = None, chunk: int = 100_000) -> Iterator[Events]:
-        """See EventReader.read; a start is found by bisection of the file."""
-        self.counts = ReadCounts()
-        blocks = self._blocks(self._offset_before(start_us), BLOCK_BYTES, self.counts)
-        return windowed(validated(blocks, self.size, self.counts), start_us, stop_us, chunk)
+    def _blocks(self, start_us: int | None, counts: ReadCounts) -> Iterator[RawEvents]:
+        return self._parsed(self._offset_before(start_us), BLOCK_BYTES, counts)
 
-    def _blocks(self, offset: int, num_bytes: int, counts: ReadCounts | None = None) -> Iterator[RawEvents]:
+    def _parsed(self, offset: int, num_bytes: int, counts: ReadCounts | None = None) -> Iterator[RawEvents]:
         """Decodes from the byte offset of a line on; logs and counts a truncated last line if `counts` are given."""
-        with opened(self.path) as file:
+        with self._open() as file:
             file.seek(offset)
             rest = b""
             while block := file.read(num_bytes):
@@ -72,25 +89,34 @@ class TextReader:
                 if newline:
                     yield from self._parse(lines + newline, offset)
                 elif len(rest) > BLOCK_BYTES:
-                    raise DataError(f"{self.path}: a line is longer than {BLOCK_BYTES} bytes; expected lines {LAYOUT}")
+                    raise DataError(
+                        f"{self.path}: a line is longer than {BLOCK_BYTES} bytes; expected lines {self.layout.text}"
+                    )
                 offset += len(lines) + len(newline)
+        yield from self._last_line(rest, offset, counts)
+
+    def _last_line(self, line: bytes, offset: int, counts: ReadCounts | None) -> Iterator[RawEvents]:
+        """A line without an end; it is left out where it is no event, or where its last number may go on."""
+        may_go_on = bool(line.strip()) and self.layout.roles[-1] in ("t", "x", "y") and offset > self.layout.start
         try:
-            yield from self._parse(rest, offset)
+            yield from [] if may_go_on else self._parse(line, offset)
         except DataError:
-            if offset == 0:
+            if offset <= self.layout.start:
                 raise
-            if counts is not None:
-                counts.truncated_bytes += len(rest)
-                _log.warning("%s: the last line is cut off (%r) and was left out", self.path, _shown(rest))
+            may_go_on = True
+        if may_go_on and counts is not None:
+            counts.truncated_bytes += len(line)
+            _log.warning("%s: the last line is cut off (%r) and was left out", self.path, _shown(line))
 
     def _parse(self, text: bytes, offset: int) -> Iterator[RawEvents]:
         """Decodes whole lines; `offset` is where they begin in the file."""
         num_lines = text.count(b"\n") + 1
         t, columns = np.empty(num_lines, np.int64), np.empty((3, num_lines), np.int32)
-        num_events, stop = parse_events(np.frombuffer(text, np.uint8), t, columns)
+        places = self.layout.places
+        num_events, stop = parse_events(np.frombuffer(text, np.uint8), t, columns, self._roles, places)
         if stop < len(text):
             line = text[stop:].partition(b"\n")[0]
-            raise DataError(f"{self.path}, line {self._line_number(offset + stop)}: {_fault(line)}")
+            raise DataError(f"{self.path}, line {self._line_number(offset + stop)}: {_fault(line, self.layout)}")
         if num_events:
             x, y, p = columns[:, :num_events]
             yield RawEvents(t[:num_events], x, y, p, lambda index: self._place(text, offset, index))
@@ -106,7 +132,7 @@ class TextReader:
         return f"{self.path}, line {self._line_number(offset)}"
 
     def _line_number(self, offset: int) -> int:
-        with opened(self.path) as file:
+        with self._open() as file:
             number = 1
             while offset > 0 and (block := file.read(min(BLOCK_BYTES, offset))):
                 number += block.count(b"\n")
@@ -117,10 +143,10 @@ class TextReader:
         """Newest time of the lines at the end of the file."""
         num_bytes = PROBE_BYTES
         while True:
-            start = max(self._bytes - num_bytes, 0)
-            with opened(self.path) as file:
+            start = max(self._bytes - num_bytes, self.layout.start)
+            with self._open() as file:
                 offset = _next_line(file, start)
-            times = [int(block.t.max()) for block in self._blocks(offset, BLOCK_BYTES)]
+            times = [int(block.t.max()) for block in self._parsed(offset, BLOCK_BYTES)]
             if times:
                 return max(times)
             num_bytes *= 16
@@ -128,9 +154,9 @@ class TextReader:
     def _offset_before(self, start_us: int | None) -> int:
         """Byte offset of a line before which every event is older than start_us."""
         if start_us is None or start_us - HOLDBACK_US <= self.t_first_us:
-            return 0
-        first, stop = 0, self._bytes
-        with opened(self.path) as file:
+            return self.layout.start
+        first, stop = self.layout.start, self._bytes
+        with self._open() as file:
             while stop - first > PROBE_BYTES:
                 middle = (first + stop) // 2
                 t_us = self._time_at(_next_line(file, middle))
@@ -138,12 +164,12 @@ class TextReader:
             return _next_line(file, first)
 
     def _time_at(self, offset: int) -> float:
-        block = next(self._blocks(offset, 1024), None)
+        block = next(self._parsed(offset, 1024), None)
         return math.inf if block is None else int(block.t[0])
 
     def _check_unit(self, head: RawEvents) -> None:
         """Refuses whole-numbered times that cannot be seconds."""
-        with opened(self.path) as file:
+        with self._open() as file:
             lines = [line for line in file.read(PROBE_BYTES).splitlines() if _is_event(line)][:HEAD_LINES]
         whole = not any(mark in line.split(maxsplit=1)[0] for line in lines for mark in (b".", b"e", b"E"))
         span_s = (self.t_last_us - self.t_first_us) // 1_000_000
@@ -177,7 +203,7 @@ def _next_line(file: BinaryIO, offset: int) -> int:
 
 def _is_event(line: bytes) -> bool:
     stripped = line.strip()
-    return bool(stripped) and not stripped.startswith(b"#")
+    return bool(stripped) and stripped[:1] not in (b"#", b"%")
 
 
 def _shown(line: bytes) -> str:
@@ -190,18 +216,24 @@ def _unit_error(fact: str) -> DataError:
     )
 
 
-def _fault(line: bytes) -> str:
+def _fault(line: bytes, layout: TextLayout) -> str:
     """Says why a line is no event."""
-    words = line.decode("ascii", "replace").split()
-    if len(words) != 4:
-        return f"{len(words)} columns where 4 are expected, {LAYOUT}: {_shown(line)!r}; correct or remove the line"
-    for word in words:
+    words = line.decode("ascii", "replace").replace(",", " ").replace(";", " ").split()
+    number = len(layout.roles)
+    if len(words) != number:
+        return (
+            f"{len(words)} columns where {number} are expected, {layout.text}: {_shown(line)!r}; correct or remove the "
+            f"line"
+        )
+    values = {role: word for role, word in zip(layout.roles, words, strict=True) if role}
+    for word in values.values():
         try:
             value = float(word)
         except ValueError:
-            return f"{word!r} is not a number, expected {LAYOUT}; correct or remove the line"
+            return f"{word!r} is not a number, expected {layout.text}; correct or remove the line"
         if not math.isfinite(value):
             return f"{word!r} is not finite; correct or remove the line"
-    if abs(float(words[0])) * 1e6 > MAX_SCALED:
-        return str(_unit_error(f"time {words[0]} is in"))
-    return f"pixel and polarity must be whole numbers, not {' '.join(words[1:])!r}; expected {LAYOUT}"
+    if abs(float(values["t"])) * 10.0**layout.places > MAX_SCALED:
+        return str(_unit_error(f"time {values['t']} is in"))
+    pixel = " ".join(values[role] for role in "xyp")
+    return f"pixel and polarity must be whole numbers, not {pixel!r}; expected {layout.text}"

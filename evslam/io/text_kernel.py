@@ -5,16 +5,35 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-MICROSECONDS = 6  # decimal places of a second
 MAX_SCALED = 10**17  # larger values are refused: as a time it is the year 5138
-_NEWLINE, _HASH, _POINT, _PLUS, _MINUS, _ZERO = 10, 35, 46, 43, 45, 48
+_NEWLINE, _HASH, _PERCENT, _POINT, _PLUS, _MINUS, _ZERO = 10, 35, 37, 46, 43, 45, 48
+_BLANK, _TAB, _RETURN, _COMMA, _SEMICOLON = 32, 9, 13, 44, 59
+SKIPPED, TIME = -1, 3  # roles of a column beside 0, 1, 2: x, y, p
 
 
 @njit(cache=True)
 def _skip_blanks(text: np.ndarray, i: int) -> int:
-    while i < len(text) and (text[i] == 32 or text[i] == 9 or text[i] == 13):
+    while i < len(text) and (text[i] == _BLANK or text[i] == _TAB or text[i] == _RETURN):
         i += 1
     return i
+
+
+@njit(cache=True)
+def _skip_separator(text: np.ndarray, i: int) -> int:
+    """Blanks with at most one comma or semicolon among them."""
+    i = _skip_blanks(text, i)
+    if i < len(text) and (text[i] == _COMMA or text[i] == _SEMICOLON):
+        i = _skip_blanks(text, i + 1)
+    return i
+
+
+@njit(cache=True)
+def _skip_word(text: np.ndarray, i: int) -> int:
+    """The end of the word at i, -1 when there is none."""
+    first = i
+    while i < len(text) and text[i] > _BLANK and text[i] != _COMMA and text[i] != _SEMICOLON:
+        i += 1
+    return i if i > first else -1
 
 
 @njit(cache=True)
@@ -86,14 +105,44 @@ def _decimal(text: np.ndarray, i: int, places: int) -> tuple[int, bool, int]:
     return (-value if negative else value), exact, i
 
 
+@njit(cache=True)
+def _parse_line(
+    text: np.ndarray, i: int, t: np.ndarray, columns: np.ndarray, roles: np.ndarray, places: int, event: int
+) -> int:
+    """Stores the line at i as an event; the position after its last column, -1 when it is none."""
+    for column in range(len(roles)):
+        before = i
+        i = _skip_separator(text, i)
+        if column > 0 and i == before:
+            return -1
+        if roles[column] == SKIPPED:
+            i = _skip_word(text, i)
+        else:
+            is_time = roles[column] == TIME
+            value, exact, i = _decimal(text, i, places if is_time else 0)
+            if is_time:
+                t[event] = value
+            elif exact:
+                columns[roles[column], event] = min(max(value, -(1 << 31)), (1 << 31) - 1)
+            else:
+                return -1
+        if i < 0:
+            return -1
+    return _skip_blanks(text, i)
+
+
 @njit(cache=True, nogil=True)
-def parse_events(text: np.ndarray, t: np.ndarray, columns: np.ndarray) -> tuple[int, int]:
-    """Parses lines "t[s] x y p"; empty lines and lines that begin with # are skipped.
+def parse_events(
+    text: np.ndarray, t: np.ndarray, columns: np.ndarray, roles: np.ndarray, places: int
+) -> tuple[int, int]:
+    """Parses lines of numbers; empty lines and lines that begin with # or % are skipped.
 
     Args:
         text: (B,) uint8, whole lines.
         t: (N,) int64, receives microseconds; N at least the number of lines.
         columns: (3, N) int32, receives x, y, p.
+        roles: (C,) int8, for each column of the text its row in `columns`, TIME or SKIPPED.
+        places: decimal places of a microsecond in the unit of the times: 6 for seconds.
 
     Returns:
         Number of events, and the offset of the first line that is no event (B when there is none).
@@ -104,24 +153,12 @@ def parse_events(text: np.ndarray, t: np.ndarray, columns: np.ndarray) -> tuple[
         i = _skip_blanks(text, i)
         if i == len(text):
             return num_events, i
-        if text[i] == _HASH:
+        if text[i] == _HASH or text[i] == _PERCENT:
             while i < len(text) and text[i] != _NEWLINE:
                 i += 1
         elif text[i] != _NEWLINE:
-            value, _, i = _decimal(text, i, MICROSECONDS)
-            t[num_events] = value
-            for column in range(3):
-                if i < 0:
-                    return num_events, line
-                before = i
-                value, exact, i = _decimal(text, i, 0)
-                columns[column, num_events] = min(max(value, -(1 << 31)), (1 << 31) - 1)
-                if not exact or _skip_blanks(text, before) == before:
-                    return num_events, line
-            if i < 0:
-                return num_events, line
-            i = _skip_blanks(text, i)
-            if i < len(text) and text[i] != _NEWLINE:
+            i = _parse_line(text, i, t, columns, roles, places, num_events)
+            if i < 0 or (i < len(text) and text[i] != _NEWLINE):
                 return num_events, line
             num_events += 1
         i += 1

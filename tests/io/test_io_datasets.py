@@ -16,7 +16,7 @@ from evslam.errors import ConfigError, DataError
 from evslam.io.companions import companions_of
 from evslam.io.datasets import Match, find_dataset, read_layouts, registry
 from evslam.io.groundtruth import load_groundtruth
-from evslam.io.hdf5 import Hdf5Writer
+from evslam.io.hdf5_writer import Hdf5Writer
 from evslam.io.recording import open_recording
 from evslam.io.text import write_events_text
 from evslam.io.transforms import compose, invert, parse_transform

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from evslam.errors import DataError
-from evslam.io import hdf5
-from evslam.io.hdf5 import Hdf5Reader, Hdf5Writer
+from evslam.eval.bench.format_files import write_dsec
+from evslam.io import hdf5, hdf5_writer
+from evslam.io.hdf5 import Hdf5Reader
+from evslam.io.hdf5_writer import Hdf5Writer
 from evslam.io.text import TextReader, write_events_text
 from evslam.types import Events
 
@@ -94,7 +96,7 @@ def test_random_access_equals_slicing(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("piece", [1, 63, 64, 65, 400])
 def test_writing_in_any_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
-    monkeypatch.setattr(hdf5, "BLOCK_EVENTS", 64)
+    monkeypatch.setattr(hdf5_writer, "BLOCK_EVENTS", 64)
     events = random_events(400)
     with Hdf5Writer(tmp_path / "e.h5") as writer:
         for start in range(0, 400, piece):
@@ -161,13 +163,41 @@ def test_unfit_events_are_refused(tmp_path: Path, columns: dict[str, Any], messa
         whole(Hdf5Reader(write_raw(tmp_path / "e.h5", **columns)))
 
 
-def test_truncated_file_is_refused(tmp_path: Path) -> None:
+def test_truncated_file_without_a_whole_event_is_refused(tmp_path: Path) -> None:
     path = write_raw(tmp_path / "e.h5", t=np.arange(5_000))
-    path.write_bytes(path.read_bytes()[:-1_000])
-    with pytest.raises(
-        DataError, match=r"e.h5: not a readable HDF5 file, perhaps cut off .*truncated.*; copy or convert"
-    ):
+    path.write_bytes(path.read_bytes()[:-20_000])
+    with pytest.raises(DataError, match=r"e.h5: .*cut off.*; copy it again"):
         Hdf5Reader(path)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_truncated_file_gives_its_whole_events(share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hdf5_writer, "BLOCK_EVENTS", 1 << 9)
+    events = random_events(20_000)
+    with Hdf5Writer(tmp_path / "e.h5") as writer:
+        for start in range(0, 20_000, 500):
+            writer.append(events[start : start + 500])
+    content = (tmp_path / "e.h5").read_bytes()
+    (tmp_path / "e.h5").write_bytes(content[: round(share * len(content))])
+    reader = Hdf5Reader(tmp_path / "e.h5")
+    found = whole(reader)
+    assert 0.5 * share * 20_000 < len(found) < 20_000
+    assert_equal(found, events[: len(found)])
+    assert reader.t_last_us == found.t[-1]
+    assert reader.counts.truncated_bytes == len(content) - round(share * len(content))
+
+
+def test_lost_offset_is_not_taken_for_none(tmp_path: Path) -> None:
+    """A dataset that would be read as zeros because it stood in the missing end."""
+    write_dsec(tmp_path / "e.h5", random_events(3_000))
+    with h5py.File(tmp_path / "e.h5", "a") as file:
+        del file["t_offset"]
+        file["z"] = np.zeros(100_000)
+        file["t_offset"] = np.int64(5)
+    content = (tmp_path / "e.h5").read_bytes()
+    (tmp_path / "e.h5").write_bytes(content[:-700_000])
+    with pytest.raises(DataError, match=r"t_offset|cut off"):
+        Hdf5Reader(tmp_path / "e.h5")
 
 
 def test_damaged_chunk_is_refused(tmp_path: Path) -> None:

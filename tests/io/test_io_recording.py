@@ -12,7 +12,7 @@ from evslam.errors import CalibrationError, DataError
 from evslam.geometry.camera import Camera
 from evslam.io.convert import convert_recording, copy_events
 from evslam.io.depth import load_depth
-from evslam.io.hdf5 import Hdf5Reader
+from evslam.io.hdf5_layouts import Columns
 from evslam.io.recording import open_recording, write_recording
 from evslam.io.text import write_events_text
 from evslam.types import Events, Imu, SensorSize, Trajectory
@@ -99,11 +99,13 @@ def test_missing_or_unknown_recordings(tmp_path: Path) -> None:
         open_recording(tmp_path / "nowhere")
     with pytest.raises(DataError) as caught:
         open_recording(tmp_path)
-    assert f"{tmp_path}: no recording here; looked for events.h5 or events.txt, there is: nothing" in str(caught.value)
+    assert f"{tmp_path}: no recording here; looked for events.h5 or " in str(caught.value)
     (tmp_path / "noise.raw").write_bytes(b"\0\1\2\3")
-    with pytest.raises(DataError, match=r"looked for events.h5 or events.txt, there is: noise.raw; give its folder"):
+    with pytest.raises(DataError, match=r"there is: noise.raw; give its folder"):
         open_recording(tmp_path)
-    with pytest.raises(DataError, match=r"noise.raw: not a recording of a known format \(evslam HDF5, Event Camera"):
+    with pytest.raises(
+        DataError, match=r"noise.raw: not a recording of a known format \(evslam HDF5, DSEC or TUM-VIE HDF5,"
+    ):
         open_recording(tmp_path / "noise.raw")
 
 
@@ -301,7 +303,11 @@ def test_convert_to_folder_and_file(tmp_path: Path) -> None:
 
 def test_convert_checks_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = open_recording(text_folder(tmp_path)).reader
-    column = Hdf5Reader._column
-    monkeypatch.setattr(Hdf5Reader, "_column", lambda *args: column(*args) | (args[2] == "x"))
+    read = Columns.read
+
+    def read_wrong(self: Columns, names: str, start: int, stop: int) -> list[np.ndarray]:
+        return [column | (name == "x") for name, column in zip(names, read(self, names, start, stop), strict=True)]
+
+    monkeypatch.setattr(Columns, "read", read_wrong)
     with pytest.raises(DataError, match=r"out.h5: reading back gave 500 events unlike the 500 written; check the disk"):
         copy_events(reader, tmp_path / "out.h5")

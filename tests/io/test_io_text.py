@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evslam.errors import DataError
 from evslam.io import text
 from evslam.io.text import TextReader, write_events_text
-from evslam.io.text_kernel import parse_events
+from evslam.io.text_kernel import TIME, parse_events
 from evslam.types import Events, SensorSize
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
@@ -34,7 +34,9 @@ def rows(events: Events) -> list[tuple[int, int, int, bool]]:
 
 def parse(line: str) -> tuple[int, int, list[int]]:
     t, columns = np.empty(2, np.int64), np.empty((3, 2), np.int32)
-    num_events, stop = parse_events(np.frombuffer(line.encode(), np.uint8), t, columns)
+    num_events, stop = parse_events(
+        np.frombuffer(line.encode(), np.uint8), t, columns, np.array([TIME, 0, 1, 2], np.int8), 6
+    )
     return num_events, stop, [int(t[0]), *columns[:, 0].tolist()]
 
 
