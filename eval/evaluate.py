@@ -13,6 +13,8 @@ from evslam.eval.association import MIN_POSES, Samples, associate, covered_secon
 from evslam.eval.position import Alignment, align, evaluate_position, reason_without_position, spread
 from evslam.eval.rotation import absent, best_aligned_errors_deg, best_alignment, evaluate_rotation, rotations
 from evslam.eval.velocity import evaluate_velocity
+from evslam.io.groundtruth import GroundTruth, PoseOptions, load_groundtruth, pose_options
+from evslam.io.pose_checks import compare_with_rates, rates_of
 from evslam.io.recording import open_recording
 from evslam.io.results import read_metrics
 from evslam.io.trajectory import load_trajectory
@@ -59,14 +61,17 @@ def evaluate_run(run_dir: Path, groundtruth: Path | None = None, *, t0_s: float 
     return evaluate(run_dir, groundtruth, t0_s=t0_s).figures
 
 
-def evaluate(run_dir: Path, groundtruth: Path | None = None, *, t0_s: float = 0.1) -> Evaluation:
+def evaluate(
+    run_dir: Path, groundtruth: Path | None = None, *, t0_s: float = 0.1, options: PoseOptions | None = None
+) -> Evaluation:
     """Compare a finished run with ground truth.
 
     Args:
         run_dir: folder with trajectory.txt and metrics.json.
-        groundtruth: file `t px py pz qx qy qz qw` (s, m, T_world_cam); the run's own when None.
+        groundtruth: pose file of any form that `evslam.io.groundtruth` reads; the run's own when None.
         t0_s: seconds into the overlap at which the absolute rotation error starts; published figures use
             0.1 s on simulated and 1 s on real recordings.
+        options: how to understand the ground truth; None for the file and the run's notes.
 
     Returns:
         Figures and errors over time. A figure that cannot be given is None and stands beside its reason.
@@ -77,7 +82,8 @@ def evaluate(run_dir: Path, groundtruth: Path | None = None, *, t0_s: float = 0.
     run_dir = Path(run_dir)
     metrics = load_metrics(run_dir)
     mode, status = str(metrics.get("mode", "6dof")), str(metrics.get("status", "unknown"))
-    truth_path, truth = _load_groundtruth(run_dir, metrics, groundtruth)
+    truth_path, checked = _load_groundtruth(run_dir, metrics, groundtruth, options)
+    truth = checked.trajectory
     figures: dict[str, Any] = {"run": run_dir.resolve().name, "recording": metrics.get("recording")}
     figures |= {"groundtruth": truth_path, "mode": mode, "status": status}
     figures |= {key: metrics.get(key) for key in _FROM_RUN}
@@ -91,6 +97,10 @@ def evaluate(run_dir: Path, groundtruth: Path | None = None, *, t0_s: float = 0.
             figures | {"coverage": reason, "window": reason, "position": reason, "rotation": reason}, None
         )
     estimate = _load_estimate(path)
+    figures["groundtruth_findings"] = [
+        *checked.findings,
+        *compare_with_rates(truth, *rates_of(estimate), "the estimate"),
+    ]
     return _evaluate_poses(figures, estimate, truth, _span_us(metrics, estimate), t0_s)
 
 
@@ -162,18 +172,24 @@ def _load_estimate(path: Path) -> Trajectory:
     return estimate
 
 
-def _load_groundtruth(run_dir: Path, metrics: dict[str, Any], given: Path | None) -> tuple[str, Trajectory]:
-    path = given or metrics.get("groundtruth")
-    if path is not None:
-        if not Path(path).is_file():
-            raise DataError(f"ground truth file {path} does not exist: give another with --groundtruth FILE")
-        return str(path), load_trajectory(Path(path))
-    recording = metrics.get("recording")
-    if recording and Path(recording).exists():
-        truth = open_recording(Path(recording), calib=None, size=None).groundtruth
-        if truth is not None:
-            return str(recording), truth
-    raise DataError(f"the recording of {run_dir} has no ground truth: give one with --groundtruth FILE")
+def _load_groundtruth(
+    run_dir: Path, metrics: dict[str, Any], given: Path | None, options: PoseOptions | None
+) -> tuple[str, GroundTruth]:
+    """The given ground truth, or that of the run, read as the options or the run's notes say."""
+    path, recording = given or metrics.get("groundtruth"), metrics.get("recording")
+    if path is None and recording and Path(recording).exists():  # poses inside the recording's own file
+        checked = open_recording(Path(recording)).pose_check
+        if checked is not None:
+            return str(recording), checked
+    if path is None:
+        raise DataError(f"the recording of {run_dir} has no ground truth: give one with --groundtruth FILE")
+    if not Path(path).is_file():
+        raise DataError(f"ground truth file {path} does not exist: give another with --groundtruth FILE")
+    if options is None and given is None:
+        options = pose_options(metrics.get("groundtruth_reading") or {})
+    start, stop = metrics.get("start_us"), metrics.get("stop_us")
+    span = None if start is None or stop is None else (int(start), int(stop))
+    return str(path), load_groundtruth(Path(path), options, span)
 
 
 def _span_us(metrics: dict[str, Any], estimate: Trajectory) -> tuple[int, int]:

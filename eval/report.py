@@ -10,7 +10,7 @@ from evslam.io.results import write_metrics
 from evslam.io.trajectory import save_trajectory
 from evslam.viz.plots import plot_errors
 
-_ACCURACY = ("groundtruth", "coverage", "window", "position", "rotation", "velocity")
+_ACCURACY = ("groundtruth", "groundtruth_findings", "coverage", "window", "position", "rotation", "velocity")
 
 
 def write_evaluation(run_dir: Path, evaluation: Evaluation) -> None:

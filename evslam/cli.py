@@ -57,6 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         resume=arguments.resume,
         view=arguments.view,
+        fov_deg=arguments.fov,
     )
     metrics = run(options, _config(arguments))
     print(_summary(metrics, out))
@@ -99,6 +100,7 @@ def _egomotion(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, overrides)
     out = arguments.out or Path("runs") / f"{arguments.recording.resolve().stem}_egomotion"
     stretch = {"start_s": arguments.start, "duration_s": arguments.duration, "overwrite": arguments.overwrite}
+    stretch["fov_deg"] = arguments.fov
     options = RunOptions(arguments.recording, out, arguments.calib, **stretch)
     session = open_session(options, config)
     motions = run(session, options, config, Method.from_config(config, arguments.motion, arguments.optimiser))
@@ -107,15 +109,33 @@ def _egomotion(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _pose_options(arguments: argparse.Namespace) -> Any:
+    """How to understand the ground truth, None where no option says anything."""
+    from evslam.io.groundtruth import PoseOptions
+    from evslam.io.transforms import parse_transform
+
+    options = PoseOptions(
+        unit=arguments.gt_unit,
+        order=arguments.gt_order,
+        inverse=arguments.gt_inverse or None,
+        times=arguments.gt_times,
+        T_body_cam=None if arguments.hand_eye is None else tuple(parse_transform(arguments.hand_eye).tolist()),
+        offset_s=arguments.gt_offset,
+    )
+    return None if options == PoseOptions() else options
+
+
 def _eval(arguments: argparse.Namespace) -> int:
     from evslam.eval.evaluate import evaluate
     from evslam.eval.report import write_evaluation
     from evslam.eval.tables import format_table
 
-    figures = []
+    figures, options = [], _pose_options(arguments)
     for run_dir in arguments.run_dirs:
-        evaluation = evaluate(run_dir, arguments.groundtruth, t0_s=arguments.t0)
+        evaluation = evaluate(run_dir, arguments.groundtruth, t0_s=arguments.t0, options=options)
         write_evaluation(run_dir, evaluation)
+        for finding in evaluation.figures.get("groundtruth_findings", ()):
+            logging.getLogger("evslam").warning("%s: %s", run_dir, finding)
         figures.append(evaluation.figures)
     print(format_table(figures, arguments.form))
     return 0
@@ -132,10 +152,23 @@ def _view(arguments: argparse.Namespace) -> int:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    from evslam.info import describe
+    from evslam.config import load_config
+    from evslam.info import describe, sample
+    from evslam.io.recording import open_recording
+    from evslam.viz.survey import save_survey
 
-    for key, value in describe(arguments.recording, arguments.calib).items():
-        print(f"{key:14s} {value}")
+    recording = open_recording(arguments.recording, calib=arguments.calib, fov_deg=arguments.fov)
+    if arguments.groundtruth is not None or _pose_options(arguments) is not None:
+        recording = recording.with_groundtruth(arguments.groundtruth, _pose_options(arguments))
+    description = describe(recording, load_config().noise)
+    for title, text in description.lines.items():
+        print(f"{title:14s} {text}")
+    for problem in description.problems or ("none found",):
+        print(f"{'problems':14s} {problem}")
+    if arguments.save is not None:
+        found = description.survey
+        events = sample(recording, found)
+        print(save_survey(arguments.save, events, found.counts, found.hot, found.edges_us * 1e-6, found.rate))
     return 0
 
 
@@ -198,7 +231,8 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--mode", help="auto (default), rotation or 6dof")
     run.add_argument("--config", type=Path, help="YAML file with keys to change")
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one configuration key")
-    run.add_argument("--calib", type=Path, help="calibration file instead of the recording's own")
+    run.add_argument("--calib", type=Path, help="calibration file instead of the recording's own; FILE#CAMERA")
+    run.add_argument("--fov", type=float, metavar="DEG", help="without calibration: horizontal field of view")
     run.add_argument("--start", type=float, default=0.0, metavar="S", help="seconds to skip at the beginning")
     run.add_argument("--duration", type=float, metavar="S", help="seconds to process")
     run.add_argument("--out", type=Path, help="folder to write (default: runs/NAME)")
@@ -222,7 +256,8 @@ def _add_egomotion(commands: Any) -> None:
     egomotion.add_argument("--optimiser", default="bfgs", help="maximiser (default: bfgs)")
     egomotion.add_argument("--config", type=Path, help="YAML file with keys to change")
     egomotion.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key")
-    egomotion.add_argument("--calib", type=Path, help="calibration file instead of the recording's own")
+    egomotion.add_argument("--calib", type=Path, help="calibration file instead of the recording's own; FILE#CAMERA")
+    egomotion.add_argument("--fov", type=float, metavar="DEG", help="without calibration: horizontal field of view")
     egomotion.add_argument("--start", type=float, default=0.0, metavar="S", help="seconds to skip at the beginning")
     egomotion.add_argument("--duration", type=float, metavar="S", help="seconds to process")
     egomotion.add_argument("--out", type=Path, help="folder to write (default: runs/NAME_egomotion)")
@@ -233,7 +268,8 @@ def _add_egomotion(commands: Any) -> None:
 def _add_results(commands: Any) -> None:
     evaluate = commands.add_parser("eval", help="accuracy of runs against ground truth")
     evaluate.add_argument("run_dirs", type=Path, nargs="+", metavar="RUN_DIR")
-    evaluate.add_argument("--groundtruth", type=Path, help="poses in TUM form instead of the recording's own")
+    evaluate.add_argument("--groundtruth", type=Path, help="pose file of any known form, not the recording's own")
+    _add_pose_options(evaluate)
     evaluate.add_argument("--t0", type=float, default=0.1, metavar="S", help="start alignment (default 0.1; real: 1)")
     form = evaluate.add_mutually_exclusive_group()
     for name in FORMS:
@@ -245,10 +281,25 @@ def _add_results(commands: Any) -> None:
     view.set_defaults(command=_view)
 
 
+def _add_pose_options(command: Any) -> None:
+    command.add_argument("--gt-unit", choices=("s", "ms", "us", "ns"), help="unit of the ground truth's times")
+    command.add_argument("--gt-order", choices=("xyzw", "wxyz"), help="order of its quaternions' numbers")
+    command.add_argument("--gt-inverse", action="store_true", help="its poses map the world to the camera")
+    command.add_argument("--gt-times", type=Path, metavar="FILE", help="its times, one a line (KITTI)")
+    command.add_argument("--gt-offset", type=float, default=0.0, metavar="S", help="seconds to add to its times")
+    command.add_argument(
+        "--hand-eye", metavar="T", help='pose of the camera in its body: "x y z qx qy qz qw", FILE#KEY'
+    )
+
+
 def _add_recordings(commands: Any) -> None:
     info = commands.add_parser("info", help="what a recording holds, and problems found")
     info.add_argument("recording", type=Path)
-    info.add_argument("--calib", type=Path, help="calibration file instead of the recording's own")
+    info.add_argument("--calib", type=Path, help="calibration file instead of the recording's own; FILE#CAMERA")
+    info.add_argument("--fov", type=float, metavar="DEG", help="without calibration: horizontal field of view")
+    info.add_argument("--groundtruth", type=Path, help="pose file of any known form instead of the recording's own")
+    _add_pose_options(info)
+    info.add_argument("--save", type=Path, metavar="PNG", help="write a picture: events, pixels, rate over time")
     info.set_defaults(command=_info)
     convert = commands.add_parser("convert", help="any readable recording to evslam HDF5")
     convert.add_argument("recording", type=Path)

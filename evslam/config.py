@@ -41,6 +41,24 @@ class SensorConfig:
 
 
 @dataclass(frozen=True)
+class NoiseConfig:
+    """What is removed from the events before they are cut into batches; see `evslam.noise.NoiseFilter`.
+
+    Attributes:
+        hot_pixels: mask pixels that fire far more than their neighbourhood.
+        hot_factor, hot_margin: a pixel is hot above hot_factor times the local median + hot_margin events.
+        background_s: drop events without a neighbour's event in so many seconds before; null keeps them.
+        max_rate: thin the events above so many per second; null keeps them.
+    """
+
+    hot_pixels: bool
+    hot_factor: float
+    hot_margin: int
+    background_s: float | None
+    max_rate: float | None
+
+
+@dataclass(frozen=True)
 class BatchConfig:
     """Limits of an event batch: at most `num_events` events, at most `max_duration_s` seconds and, once it has
     `min_events`, at most `max_displacement_px` pixels of image motion.
@@ -208,6 +226,7 @@ class Config:
     mode: str
     seed: int
     sensor: SensorConfig
+    noise: NoiseConfig
     batch: BatchConfig
     tracker: TrackerConfig
     adjust: AdjustConfig
@@ -220,6 +239,10 @@ class Config:
         if self.mode not in MODES:
             raise ConfigError(f"mode is {self.mode!r}; choose one of {', '.join(MODES)}")
         for name, value in (
+            ("noise.hot_factor", self.noise.hot_factor),
+            ("noise.hot_margin", self.noise.hot_margin),
+            ("noise.background_s", 1 if self.noise.background_s is None else self.noise.background_s),
+            ("noise.max_rate", 1 if self.noise.max_rate is None else self.noise.max_rate),
             ("batch.num_events", self.batch.num_events),
             ("batch.max_duration_s", self.batch.max_duration_s),
             ("batch.max_displacement_px", self.batch.max_displacement_px),

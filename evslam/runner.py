@@ -89,6 +89,7 @@ class _Loop:
         self.viewer, self.writer = viewer, writer
         self.slam = EventSlam(session.camera, config, mode)
         self.tally = Tally()
+        self.noise = session.noise_filter(config)
         self.next_us = session.start_us
         self.sharpest: tuple[EventBatch, TrackResult] | None = None
 
@@ -96,6 +97,7 @@ class _Loop:
         """Go on where a checkpoint was taken."""
         self.slam.load_state_dict(checkpoint["slam"])
         self.tally = Tally(**checkpoint["tally"])
+        self.noise.load_state_dict(checkpoint["noise"])
         self.next_us = checkpoint["next_us"]
         log.info("resumed at %.3f s", (self.next_us - self.session.start_us) * 1e-6)
 
@@ -105,7 +107,7 @@ class _Loop:
         total_s, done_s = ((us - self.session.start_us) * 1e-6 for us in (self.session.stop_us, self.next_us))
         show = self.options.progress
         with _stop_on_signal() as stop, progress_bar(self.mode, total_s, done_s, show=show) as bar:
-            for batch in self.session.batches(self.config, self.next_us, lambda: self.slam.pace):
+            for batch in self.session.batches(self.config, self.next_us, lambda: self.slam.pace, self.noise):
                 result = self.slam.process(batch)
                 self.writer.write(result)
                 self._note(batch, result)
@@ -156,7 +158,8 @@ class _Loop:
     def _save(self) -> None:
         tally = asdict(self.tally)
         state = {"mode": self.mode, "slam": self.slam.state_dict(), "tally": tally, "next_us": self.next_us}
-        self.writer.checkpoint(state | {"config": dump_config(self.config)})
+        state |= {"noise": self.noise.state_dict(self.next_us), "config": dump_config(self.config)}
+        self.writer.checkpoint(state)
 
 
 def _mode(session: Session, config: Config) -> str:
@@ -192,7 +195,7 @@ def _finish(loop: _Loop, out: Path, cut_short: str | None) -> dict[str, Any]:
     lost = loop.tally.posed_us < (loop.next_us - loop.session.start_us) / 2
     status = cut_short or ("lost" if lost else STATUS[loop.mode])
     metrics = {"status": status, **run_metrics(loop.options, loop.session, loop.mode, loop.tally)}
-    metrics |= {"map_points": points, "seed": loop.config.seed}
+    metrics |= {"map_points": points, "seed": loop.config.seed, "noise": asdict(loop.noise.counts)}
     write_metrics(metrics, out / "metrics.json")
     log.info("%s: %d batches, coverage %.1f %%", metrics["status"], metrics["batches"], metrics["coverage_percent"])
     return metrics

@@ -13,12 +13,16 @@ from evslam.config import Config
 from evslam.errors import ConfigError, DataError
 from evslam.geometry.camera import Camera
 from evslam.io.recording import Recording, open_recording
+from evslam.noise import NoiseFilter
 from evslam.types import EventBatch, SensorSize
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What to run and where to put it; `start_s` and `duration_s` are seconds after the recording's first event."""
+    """What to run and where to put it; `start_s` and `duration_s` are seconds after the recording's first event.
+
+    `fov_deg` is the horizontal field of view to go on with where there is no calibration.
+    """
 
     recording: Path
     out: Path
@@ -29,6 +33,7 @@ class RunOptions:
     resume: bool = False
     view: bool = False
     progress: bool = True
+    fov_deg: float | None = None
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,26 @@ class Session:
     start_us: int
     stop_us: int
 
-    def batches(self, config: Config, start_us: int, pace: Callable[[], float] = lambda: 0.0) -> Iterator[EventBatch]:
-        """Undistorted batches from start_us to the end of the session, read in a stream; `pace`: see `packets`."""
-        chunks = self.recording.reader.read(start_us, self.stop_us, config.run.chunk_events)
+    def noise_filter(self, config: Config) -> NoiseFilter:
+        """A filter for the session's events from the first one on."""
+        return NoiseFilter(config.noise, self.recording.size, self.start_us)
+
+    def batches(
+        self,
+        config: Config,
+        start_us: int,
+        pace: Callable[[], float] = lambda: 0.0,
+        noise: NoiseFilter | None = None,
+    ) -> Iterator[EventBatch]:
+        """Undistorted batches from start_us to the end of the session, read in a stream through a noise filter.
+
+        `pace`: see `packets`. The filter is a new one unless given; a given one must be as it was at start_us, see
+        `NoiseFilter.state_dict`.
+        """
+        noise = noise or NoiseFilter(config.noise, self.recording.size, start_us)
+        chunks = noise.clean(
+            self.recording.reader.read(noise.resume_us, self.stop_us, config.run.chunk_events), start_us
+        )
         return (self.table.batch(packet) for packet in packets(chunks, config.batch, start_us, pace))
 
 
@@ -58,7 +80,7 @@ def open_session(options: RunOptions, config: Config) -> Session:
         size = SensorSize(height=config.sensor.height, width=config.sensor.width)
     elif config.sensor.width is not None or config.sensor.height is not None:
         raise ConfigError("only one of sensor.width and sensor.height is set; set both")
-    recording = open_recording(options.recording, calib=options.calib, size=size)
+    recording = open_recording(options.recording, calib=options.calib, size=size, fov_deg=options.fov_deg)
     camera = recording.require_camera()
     first, last = recording.reader.t_first_us, recording.reader.t_last_us
     start = first + round(options.start_s * 1e6)

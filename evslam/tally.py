@@ -50,12 +50,15 @@ class Tally:
 def run_metrics(options: RunOptions, session: Session, mode: str, tally: Tally) -> dict[str, Any]:
     """The figures of metrics.json that need no ground truth."""
     processed_us = tally.lost_us + tally.posed_us + tally.starting_us
-    groundtruth = session.recording.folder / "groundtruth.txt"
+    beside = session.recording.beside
     duration = processed_us * 1e-6
     return {
         "mode": mode,
         "recording": str(options.recording.resolve()),
-        "groundtruth": str(groundtruth.resolve()) if groundtruth.is_file() else None,
+        "dataset": beside.dataset,
+        "calibration": session.recording.camera_source,
+        "groundtruth": None if beside.groundtruth is None else str(beside.groundtruth.resolve()),
+        "groundtruth_reading": asdict(beside.pose_options),
         "sensor": {**asdict(session.recording.size), "source": session.recording.size_source},
         "start_us": session.start_us,
         "stop_us": session.stop_us,

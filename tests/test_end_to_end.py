@@ -48,7 +48,11 @@ def test_run_folder_is_complete(finished: Path) -> None:
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics["status"] == "complete"
     assert metrics["mode"] == "rotation"
-    assert metrics["events"] == metrics["read"]["read"]
+    noise = metrics["noise"]
+    assert noise["seen"] == metrics["read"]["read"]
+    assert metrics["events"] == noise["seen"] - noise["dropped_hot"]
+    assert (noise["dropped_background"], noise["dropped_rate"]) == (0, 0)
+    assert metrics["calibration"].endswith("calib.txt")
     assert metrics["states"]["tracking"] >= metrics["batches"] - 1  # the last batch may be too short to measure
     assert metrics["real_time_factor"] == pytest.approx(metrics["duration_s"] / metrics["wall_s"])
     trajectory = load_trajectory(finished / "trajectory.txt")

@@ -233,7 +233,9 @@ def _check_distortion(model: str, distortion: tuple[float, ...]) -> None:
     names = _COEFFICIENTS[model].split()
     if len(distortion) != len(names):
         wanted = f"{len(names)} ({' '.join(names)})" if names else "none"
-        raise CalibrationError(f"{len(distortion)} distortion coefficients {tuple(distortion)}: {model} takes {wanted}")
+        raise CalibrationError(
+            f"{len(distortion)} distortion coefficients {tuple(distortion)}: {model} takes {wanted}; give so many"
+        )
     for name, value in zip(names, distortion, strict=True):
         if not isfinite(value):
             raise CalibrationError(f"distortion coefficient {name} = {value}: give a finite number")

@@ -11,6 +11,7 @@ import yaml
 
 from evslam.errors import DataError
 from evslam.io.calibration import Intrinsics, read_intrinsics
+from evslam.io.companions import Companions
 from evslam.io.files import opened, read_text, size_from
 from evslam.io.reader import EventReader
 from evslam.types import SensorSize
@@ -24,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def sensor_size(
-    reader: EventReader, given: SensorSize | None, meta: Path | None, images: Path | None, calib: Path | None
+    reader: EventReader, given: SensorSize | None, meta: Path | None, images: Path | None, beside: Companions
 ) -> tuple[SensorSize, str]:
     """The resolution and, in words, where it comes from.
 
@@ -33,7 +34,8 @@ def sensor_size(
         given: what the user says; wins, with a warning if meta.yaml says otherwise.
         meta: meta.yaml with width and height.
         images: folder with PNG images of the sensor.
-        calib: calibration file; its principal point must be plausible for a guessed size.
+        beside: its dataset may know the sensor; the principal point of its calibration must be plausible for a
+            guessed size.
 
     Raises:
         DataError: meta.yaml is malformed, or no known sensor fits the events.
@@ -49,7 +51,10 @@ def sensor_size(
         return given, "given by the user"
     if from_meta is not None:
         return from_meta, "width and height in meta.yaml"
-    intrinsics = None if calib is None else read_intrinsics(calib)
+    if beside.size is not None:
+        return beside.size, f"sensor of {beside.dataset}"
+    calib = beside.calibration
+    intrinsics = None if calib is None else read_intrinsics(calib, beside.camera)
     if calib is not None and intrinsics is not None and intrinsics.size is not None:
         return intrinsics.size, f"width and height in {calib.name}"
     if reader.sensor_size is not None:

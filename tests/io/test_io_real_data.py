@@ -30,8 +30,13 @@ def test_real_excerpt_with_everything(data: Path) -> None:
     assert recording.imu.acceleration[0].tolist() == [0.426313476563, -9.93454101563, -0.13412109375]
 
 
-def test_size_of_the_slider_comes_from_its_images(data: Path) -> None:
-    recording = open_recording(data / "real" / "slider_depth_50k")
+def test_size_of_the_slider_comes_from_its_name_or_its_images(data: Path, tmp_path: Path) -> None:
+    source = data / "real" / "slider_depth_50k"
+    recording = open_recording(source)
+    assert (recording.size, recording.size_source) == (SensorSize(180, 240), "sensor of Event Camera Dataset")
+    for entry in source.iterdir():
+        (tmp_path / entry.name).symlink_to(entry)
+    recording = open_recording(tmp_path)
     assert (recording.size, recording.size_source) == (SensorSize(180, 240), "size of images/frame_00000000.png")
 
 

@@ -113,7 +113,7 @@ def test_bad_companions_matter_only_when_used(tmp_path: Path) -> None:
     folder = text_folder(tmp_path, calib="1 2 3", groundtruth="oops", imu="oops")
     recording = open_recording(folder, size=SIZE)
     assert len(list(recording.reader.read())) == 1
-    with pytest.raises(DataError, match=r"groundtruth.txt, line 1: 1 columns"):
+    with pytest.raises(DataError, match=r"groundtruth.txt: holds no poses"):
         _ = recording.groundtruth
     with pytest.raises(DataError, match=r"imu.txt, line 1: 1 columns"):
         _ = recording.imu
@@ -128,8 +128,28 @@ def test_missing_calibration(tmp_path: Path) -> None:
     with pytest.raises(CalibrationError) as caught:
         recording.require_camera()
     assert str(caught.value) == (
-        f"{folder}: no calibration; looked for calib.yaml and calib.txt in {folder}; give one with --calib FILE"
+        f"{folder}: no calibration; looked for calib.yaml, calib.txt, calib.yml, calib.xml, calib.json, "
+        f"calibration.yaml, calibration.json, camera_info.yaml, *camchain*.yaml, cam_to_cam.yaml in {folder}; "
+        f"give one with --calib FILE, or --fov DEG for a first look"
     )
+
+
+def test_field_of_view_stands_in_for_a_missing_calibration(tmp_path: Path) -> None:
+    folder = text_folder(tmp_path)
+    recording = open_recording(folder, fov_deg=90)
+    camera = recording.require_camera()
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == pytest.approx((120, 120, 119.5, 89.5))
+    assert camera.model == "none"
+    assert recording.camera_source == "assumed: pinhole with a field of view of 90 degrees"
+    (folder / "calib.txt").write_text("100 101 120 90")
+    assert open_recording(folder, fov_deg=90).camera == Camera(100, 101, 120, 90, SIZE)
+
+
+def test_camera_of_a_given_calibration(tmp_path: Path) -> None:
+    folder = text_folder(tmp_path)
+    camera = "{camera_model: pinhole, intrinsics: [%d, 200, 120, 90], resolution: [240, 180]}"
+    (tmp_path / "rig.yaml").write_text(f"cam0: {camera % 198}\ncam1: {camera % 199}\n")
+    assert open_recording(folder, calib=tmp_path / "rig.yaml#cam1").require_camera().fx == 199
 
 
 def test_given_calibration_wins(tmp_path: Path) -> None:
