@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evslam import __version__
-from evslam.errors import ConfigError, EvslamError
+from evslam.errors import EvslamError
 
 EXIT_STATUS = {"complete": 0, "velocity_only": 0, "lost": 3, "interrupted": 130}
 FORMS = ("csv", "latex", "markdown")
@@ -45,8 +45,6 @@ def _run(arguments: argparse.Namespace) -> int:
     from evslam.runner import run
     from evslam.session import RunOptions
 
-    if arguments.imu:
-        raise ConfigError(f"--imu is not available in version {__version__}; run without it")
     out = arguments.out or Path("runs") / arguments.recording.resolve().stem
     options = RunOptions(
         recording=arguments.recording,
@@ -72,6 +70,8 @@ def _config(arguments: argparse.Namespace) -> Any:
         overrides.append(f"mode={arguments.mode}")
     if arguments.seed is not None:
         overrides.append(f"seed={arguments.seed}")
+    if arguments.imu is not None:
+        overrides.append(f"gyro.use={str(arguments.imu).lower()}")
     if arguments.refine is not None:
         overrides.append(f"adjust.refine={str(arguments.refine).lower()}")
     return load_config(arguments.config, overrides)
@@ -237,7 +237,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--duration", type=float, metavar="S", help="seconds to process")
     run.add_argument("--out", type=Path, help="folder to write (default: runs/NAME)")
     run.add_argument("--seed", type=int, help="random seed")
-    run.add_argument("--imu", action=argparse.BooleanOptionalAction, default=False, help="use the IMU (not yet)")
+    run.add_argument("--imu", action=argparse.BooleanOptionalAction, help="use the gyroscope (rotation only)")
     run.add_argument(
         "--refine", action=argparse.BooleanOptionalAction, help="global refinement at the end (default: adjust.refine)"
     )

@@ -194,6 +194,23 @@ class RelocaliseConfig:
 
 
 @dataclass(frozen=True)
+class GyroConfig:
+    """Use of a gyroscope whose axes are the camera's.
+
+    Attributes:
+        use: take it, if the recording has one; refuse to run if it has none.
+        bias_time_s: the bias is the mean difference from the events over so many seconds.
+        max_latency_ms: the latency of the events is searched for up to here.
+        min_spread: standard deviation of the angular velocity in rad/s below which no latency is told.
+    """
+
+    use: bool
+    bias_time_s: float
+    max_latency_ms: float
+    min_spread: float
+
+
+@dataclass(frozen=True)
 class AutoConfig:
     """Mode `auto`: batches to look at, and by which share SE(3) must be sharper than a rotation to be chosen."""
 
@@ -231,6 +248,7 @@ class Config:
     tracker: TrackerConfig
     adjust: AdjustConfig
     relocalise: RelocaliseConfig
+    gyro: GyroConfig
     auto: AutoConfig
     map: MapConfig
     run: RunConfig
@@ -254,6 +272,8 @@ class Config:
             ("adjust.window_knots", self.adjust.window_knots),
             ("adjust.pose_interval_us", self.adjust.pose_interval_us),
             ("adjust.max_events", self.adjust.max_events),
+            ("gyro.bias_time_s", self.gyro.bias_time_s),
+            ("gyro.max_latency_ms", self.gyro.max_latency_ms),
             ("tracker.max_evaluations", self.tracker.max_evaluations),
             ("tracker.step_tolerance_px", self.tracker.step_tolerance_px),
             ("tracker.rest_decay_s", self.tracker.rest_decay_s),

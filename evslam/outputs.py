@@ -59,16 +59,19 @@ class RunWriter:
             for t_us, pose in zip(result.path.t_us, result.path.poses, strict=True):
                 self.trajectory.append(int(t_us) - self.latency_us, pose)
 
-    def write_final(self, poses: Callable[[np.ndarray], np.ndarray] | None) -> None:
+    def write_final(self, poses: Callable[[np.ndarray], np.ndarray] | None, latency_ms: float | None) -> None:
         """trajectory.txt: the final estimate at the times of the online one, or the same if there is no other.
 
         Args:
             poses: T_world_cam (M, 7) at times (M,) of events, in microseconds.
+            latency_ms: to be taken off instead of that of the online trajectory; None for the same.
         """
         self.close()
         online = load_trajectory(self.folder / ONLINE_FILE, minimum=0)
         if poses is not None and len(online):
-            online = Trajectory(online.t_us, poses(online.t_us + self.latency_us))
+            latency_us = self.latency_us if latency_ms is None else round(1000 * latency_ms)
+            t_us = online.t_us + self.latency_us
+            online = Trajectory(t_us - latency_us, poses(t_us))
         save_trajectory(online, self.folder / "trajectory.txt")
 
     def checkpoint(self, state: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from evslam.backend.closure import revisits
 from evslam.backend.rotation_trajectory import RotationTrajectory
 from evslam.config import Config, dump_config
 from evslam.errors import ConfigError, DataError
@@ -63,6 +65,8 @@ def run(options: RunOptions, config: Config) -> dict[str, Any]:
     (out / "versions.txt").write_text("".join(f"{k}: {v}\n" for k, v in versions().items()), encoding="utf-8")
     with _logging_to(out / "run.log", append=checkpoint is not None):
         mode = checkpoint["mode"] if checkpoint else _mode(session, config)
+        if config.gyro.use and mode != "rotation":
+            raise ConfigError(f"the gyroscope serves mode rotation only, this is {mode}; run without --imu")
         latency_us = round(1000 * config.sensor.latency_ms)
         writer = RunWriter(out, latency_us, resume=checkpoint is not None)
         loop = _Loop(session, config, mode, options, viewer, writer)
@@ -87,7 +91,7 @@ class _Loop:
     ) -> None:
         self.session, self.config, self.mode, self.options = session, config, mode, options
         self.viewer, self.writer = viewer, writer
-        self.slam = EventSlam(session.camera, config, mode)
+        self.slam = EventSlam(session.camera, config, mode, session.gyro(config))
         self.tally = Tally()
         self.noise = session.noise_filter(config)
         self.next_us = session.start_us
@@ -181,12 +185,13 @@ def _checkpoint(out: Path, config: Config) -> dict[str, Any]:
 def _finish(loop: _Loop, out: Path, cut_short: str | None) -> dict[str, Any]:
     """Map, pictures, plots and metrics.json of whatever was processed; `cut_short` is the status of a run that was."""
     trajectory = None if loop.slam.panoramic is None else loop.slam.panoramic.trajectory
-    panorama = None
+    panorama, rotation = None, {}
     if trajectory is not None:
         if loop.config.adjust.refine:
             loop.refine(trajectory)
         panorama = trajectory.panorama(loop.config.map.panorama_width)
-    loop.writer.write_final(None if trajectory is None else trajectory.poses)
+        rotation = _judge(loop, trajectory)
+    loop.writer.write_final(None if trajectory is None else trajectory.poses, rotation.get("latency_ms"))
     points = write_map(out, panorama, loop.config.map.max_points)
     if loop.sharpest is not None:
         batch, result = loop.sharpest
@@ -195,10 +200,28 @@ def _finish(loop: _Loop, out: Path, cut_short: str | None) -> dict[str, Any]:
     lost = loop.tally.posed_us < (loop.next_us - loop.session.start_us) / 2
     status = cut_short or ("lost" if lost else STATUS[loop.mode])
     metrics = {"status": status, **run_metrics(loop.options, loop.session, loop.mode, loop.tally)}
-    metrics |= {"map_points": points, "seed": loop.config.seed, "noise": asdict(loop.noise.counts)}
+    metrics |= {"map_points": points, "seed": loop.config.seed, "noise": asdict(loop.noise.counts)} | rotation
     write_metrics(metrics, out / "metrics.json")
     log.info("%s: %d batches, coverage %.1f %%", metrics["status"], metrics["batches"], metrics["coverage_percent"])
     return metrics
+
+
+def _judge(loop: _Loop, trajectory: RotationTrajectory) -> dict[str, Any]:
+    """What a finished rotation tells about itself: whether it closes, and by a gyroscope, how late the events are."""
+    pairs = revisits(trajectory, loop.config.relocalise)
+    errors = [each.error_deg for each in pairs]
+    closure: dict[str, Any] = {"pairs": len(pairs), "rms_deg": None, "max_deg": None}
+    if errors:
+        closure |= {"rms_deg": math.sqrt(sum(e * e for e in errors) / len(errors)), "max_deg": max(errors)}
+    figures: dict[str, Any] = {"closure": closure, "latency_ms": loop.config.sensor.latency_ms}
+    gyro = loop.slam.gyro
+    if gyro is not None:
+        latency_s = gyro.latency(trajectory.omega, trajectory.times_us(10_000))
+        figures["gyro_bias"] = gyro.bias.tolist()
+        if latency_s is not None:
+            figures["latency_ms"] = 1000 * latency_s
+            log.info("by the gyroscope, events are %.2f ms late: taken off the final trajectory", 1000 * latency_s)
+    return figures
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from evslam.errors import ConfigError, DataError
 from evslam.geometry.camera import Camera
 from evslam.io.recording import Recording, open_recording
 from evslam.noise import NoiseFilter
-from evslam.types import EventBatch, SensorSize
+from evslam.types import EventBatch, Imu, SensorSize
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,18 @@ class Session:
     table: BearingTable
     start_us: int
     stop_us: int
+
+    def gyro(self, config: Config) -> Imu | None:
+        """The recording's IMU, if the configuration asks for it.
+
+        Raises:
+            DataError: there is none.
+        """
+        if not config.gyro.use:
+            return None
+        if self.recording.imu is None or len(self.recording.imu.t_us) < 2:
+            raise DataError(f"{self.recording.path}: no IMU to use; run without --imu, or add imu.txt")
+        return self.recording.imu
 
     def noise_filter(self, config: Config) -> NoiseFilter:
         """A filter for the session's events from the first one on."""

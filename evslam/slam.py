@@ -10,9 +10,10 @@ import torch
 from evslam.config import Config
 from evslam.geometry.camera import Camera
 from evslam.panoramic import PanoramicTracker
+from evslam.tracking.gyro import Gyro
 from evslam.tracking.motion import ConstantVelocity
 from evslam.tracking.velocity import VelocityTracker
-from evslam.types import EventBatch, TrackingState, TrackResult
+from evslam.types import EventBatch, Imu, TrackingState, TrackResult
 
 
 class EventSlam:
@@ -22,10 +23,12 @@ class EventSlam:
         camera: calibrated camera.
         config: resolved configuration.
         mode: rotation (SO(3): spline and panorama) or 6dof (SE(3) velocity in scene depths, no map yet).
+        imu: a gyroscope to expect rotations from; None does without.
     """
 
-    def __init__(self, camera: Camera, config: Config, mode: str) -> None:
+    def __init__(self, camera: Camera, config: Config, mode: str, imu: Imu | None = None) -> None:
         self.focal = camera.fx
+        self.gyro = Gyro(imu, config.gyro) if imu is not None and mode == "rotation" else None
         self.motion = ConstantVelocity(config.tracker.rest_decay_s)
         self.tracker = VelocityTracker(camera, config.tracker, config.batch, mode)
         self.panoramic = PanoramicTracker(config, camera.fx) if mode == "rotation" else None
@@ -39,9 +42,11 @@ class EventSlam:
         Returns:
             Pose and twist at the batch's t_ref, and how far to trust them.
         """
-        motion = self.motion
-        estimate = self.tracker.estimate(batch, prior=motion.twist, warm=motion.known)
-        T_world_cam, twist = motion.advance(batch, estimate.twist, estimate.state), motion.twist
+        motion, expected = self.motion, self._expected(batch)
+        prior = motion.twist if expected is None else expected
+        estimate = self.tracker.estimate(batch, prior=prior, warm=motion.known or expected is not None)
+        T_world_cam = motion.advance(batch, estimate.twist, estimate.state, bridge=expected)
+        twist = motion.twist
         state, evaluations, path = motion.state, estimate.evaluations, None
         if self.panoramic is not None and state is not TrackingState.STARTING:
             trajectory, state, spent = self.panoramic.take(batch, motion.twist[3:], state)
@@ -50,6 +55,8 @@ class EventSlam:
             motion.correct(T_world_end, omega_end if state is TrackingState.TRACKING else None)
             T_world_cam, twist = torch.from_numpy(T_world_ref), np.concatenate([np.zeros(3), omega_ref])
             path, evaluations = trajectory.sampled(batch.start_us, batch.stop_us), evaluations + spent
+            if self.gyro is not None and state is TrackingState.TRACKING:
+                self.gyro.learn(batch.start_us, batch.stop_us, omega_ref)
         return TrackResult(
             t_ref_us=batch.t_ref_us,
             T_world_cam=T_world_cam,
@@ -61,6 +68,11 @@ class EventSlam:
             path=path,
         )
 
+    def _expected(self, batch: EventBatch) -> np.ndarray | None:
+        """Twist (6,) by the gyroscope."""
+        rate = None if self.gyro is None else self.gyro.rate(batch.start_us, batch.stop_us)
+        return None if rate is None else np.concatenate([np.zeros(3), rate])
+
     @property
     def pace(self) -> float:
         """Expected image motion by rotation, pixels per second."""
@@ -68,7 +80,8 @@ class EventSlam:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on after the last batch."""
-        parts: dict[str, Any] = {"motion": self.motion, "tracker": self.tracker, "panoramic": self.panoramic}
+        parts: dict[str, Any] = {"motion": self.motion, "tracker": self.tracker}
+        parts |= {"panoramic": self.panoramic, "gyro": self.gyro}
         return {name: None if part is None else part.state_dict() for name, part in parts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -77,3 +90,5 @@ class EventSlam:
         self.tracker.load_state_dict(state["tracker"])
         if self.panoramic is not None:
             self.panoramic.load_state_dict(state["panoramic"])
+        if self.gyro is not None:
+            self.gyro.load_state_dict(state["gyro"])

@@ -66,6 +66,15 @@ class RotationTrajectory:
         t_us = t_us if len(t_us) else np.array([(start_us + stop_us) // 2])
         return Trajectory(t_us, self.poses(t_us))
 
+    def times_us(self, step_us: int) -> np.ndarray:
+        """(M,) times of the span, `step_us` apart, that lie in no gap."""
+        t_us = np.arange(self.start_us, self.start_us + int(self.knots[-SPLINE_DEGREE - 1] / _US), step_us)
+        t = (t_us - self.start_us) * _US
+        measured = np.ones(len(t), bool)
+        for start, stop in self.gaps:
+            measured &= (t < start) | (t > stop)
+        return t_us[measured]
+
     def omega(self, t_us: np.ndarray) -> np.ndarray:
         """(M, 3) angular velocity in camera axes, rad/s, at increasing times (M,) that the spline covers."""
         t = (t_us - self.start_us) * _US

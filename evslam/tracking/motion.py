@@ -35,13 +35,16 @@ class ConstantVelocity:
         """True when the twist comes from a measured batch that was not lost."""
         return self.state in (TrackingState.TRACKING, TrackingState.SPARSE)
 
-    def advance(self, batch: EventBatch, twist: np.ndarray, state: TrackingState) -> Tensor:
+    def advance(
+        self, batch: EventBatch, twist: np.ndarray, state: TrackingState, bridge: np.ndarray | None = None
+    ) -> Tensor:
         """Move to the end of a batch.
 
         Args:
             batch: its interval follows the last batch's without gap.
             twist: (6,) of this batch; ignored unless tracked: the last twist goes on and decays.
             state: of this batch.
+            bridge: (6,) twist from elsewhere that holds where the batch is not tracked, instead of the decay.
 
         Returns:
             (7,) float64 T_world_cam at the batch's t_ref.
@@ -49,6 +52,8 @@ class ConstantVelocity:
         before, whole = (batch.t_ref_us - batch.start_us) * 1e-6, (batch.stop_us - batch.start_us) * 1e-6
         if state is TrackingState.TRACKING:
             start = self.twist = twist
+        elif bridge is not None:
+            start = self.twist = bridge
         else:
             start, tau = self.twist, self.rest_decay_s
             self.twist = start * np.exp(-whole / tau)
