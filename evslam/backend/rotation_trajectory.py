@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from typing import Any
 
 import numpy as np
@@ -226,8 +227,8 @@ class RotationTrajectory:
 
     def _around(self, t: float) -> RotationSpline:
         """The spline from shortly before a time in seconds to its end."""
-        first = int(np.searchsorted(self.knots[SPLINE_DEGREE : -SPLINE_DEGREE - 1], t, side="right")) - 2
-        return self.spline(max(first, 0))
+        interval = min(bisect_right(self.knots, t) - 1 - SPLINE_DEGREE, self.num_intervals - 1)
+        return self.spline(max(interval - 1, 0))
 
     def _extrapolate(self, start: float, omega: np.ndarray) -> None:
         """Set the control rotations that act after `start`, where nothing has been measured yet."""
