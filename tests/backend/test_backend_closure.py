@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from turning_points import FOCAL, batches, error_deg, omega
 
 from evslam.backend.closure import revisits
 from evslam.config import load_config
 from evslam.panoramic import PanoramicTracker
 from evslam.types import TrackingState
-
-sys.path.insert(0, str(Path(__file__).parent))
-from turning_points import FOCAL, batches, error_deg, omega
 
 CONFIG = load_config()
 STOP = 5.0

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from turning_points import FOCAL, Motion, batches, error_deg, events, omega, sky, sway
 
 from evslam.backend.relocalisation import cube_of_turns, find_place
 from evslam.config import load_config
 from evslam.ops.sphere import SphereContrast, SphereGrid, sphere_events
 from evslam.panoramic import PanoramicTracker
 from evslam.types import TrackingState
-
-sys.path.insert(0, str(Path(__file__).parent))
-from turning_points import FOCAL, Motion, batches, error_deg, events, omega, sky, sway
 
 CONFIG = load_config()
 SEARCH = CONFIG.relocalise

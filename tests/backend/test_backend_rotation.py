@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from turning_points import FOCAL, batches, error_deg, events, omega, sway
 
 from evslam.backend.rotation_adjustment import Priors, SplineContrast, sharpen
 from evslam.backend.rotation_trajectory import RotationTrajectory, panorama_grid
@@ -16,9 +15,6 @@ from evslam.config import load_config
 from evslam.errors import ConfigError
 from evslam.geometry.spline import RotationSpline
 from evslam.ops.sphere import SphereContrast, SphereGrid, sphere_events
-
-sys.path.insert(0, str(Path(__file__).parent))
-from turning_points import FOCAL, batches, error_deg, events, omega, sway
 
 CONFIG = load_config().adjust
 KNOTS = 0.1 * np.arange(-3, 14)
