@@ -124,7 +124,8 @@ class BatchContrast:
 
     def problem(self) -> Problem:
         """The same function of the twist with derivatives: by fused kernels where these apply, else by autograd."""
-        return self._fused() or TorchProblem(self, self.batch.t)
+        fused, plain = self._fused(), TorchProblem(self, self.batch.t)
+        return plain if fused is None else _AnyTurn(fused, plain)
 
     def _fused(self) -> FusedContrast | None:
         """None on other devices, for other kernels and other measures."""
@@ -145,6 +146,32 @@ class BatchContrast:
         focal, centre = (canvas.fx, canvas.fy), (canvas.cx, canvas.cy)
         chain = Chain(focal, centre, canvas.shape, DEGREE[self.kernel], gradient_degree, name, sigma)
         return FusedContrast(batch.bearing.numpy(), batch.t.numpy(), depth, chain)
+
+
+@dataclass(frozen=True)
+class _AnyTurn:
+    """A fused contrast, and its twin by autograd for turns that the fused series do not reach.
+
+    No sensible motion turns so far within a batch, but the line search of an optimiser may ask for it.
+    """
+
+    fused: FusedContrast
+    plain: Problem
+
+    def value(self, twist: np.ndarray) -> float:
+        """The objective."""
+        return self._at(twist).value(twist)
+
+    def gradient(self, twist: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value and gradient (6,)."""
+        return self._at(twist).gradient(twist)
+
+    def hessian(self, twist: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Value, gradient and Hessian (6, 6)."""
+        return self._at(twist).hessian(twist)
+
+    def _at(self, twist: np.ndarray) -> Problem:
+        return self.fused if self.fused.reaches(twist) else self.plain
 
 
 @dataclass(frozen=True)
