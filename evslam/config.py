@@ -59,6 +59,8 @@ class TrackerConfig:
         start_scales: image scales tried coarse to fine from an unknown motion.
         warm_scales: image scales used when the previous batch was tracked.
         margin: canvas beyond the sensor on each side, as a share of its width.
+        coarse_blur: standard deviation in bins of a Gaussian over the images at all scales but the last.
+        coarse_margin: their margin; wider, because from far away many events fall beside the sensor.
         max_evaluations: objective evaluations per scale.
         step_tolerance_px: stop when the motion changes by less than this RMS event displacement.
         min_displacement_px: RMS displacement below which a motion is too small to be tested.
@@ -78,6 +80,8 @@ class TrackerConfig:
     start_scales: tuple[float, ...]
     warm_scales: tuple[float, ...]
     margin: float
+    coarse_blur: float
+    coarse_margin: float
     max_evaluations: int
     step_tolerance_px: float
     min_displacement_px: float
@@ -150,8 +154,11 @@ class Config:
         ):
             if not 0 < value < math.inf:
                 raise ConfigError(f"{name} is {value}; give a finite number above zero")
-        if not 0 <= self.tracker.margin <= 1:
-            raise ConfigError(f"tracker.margin is {self.tracker.margin}; give a share of the sensor's width in [0, 1]")
+        if not 0 <= self.tracker.coarse_blur < math.inf:
+            raise ConfigError(f"tracker.coarse_blur is {self.tracker.coarse_blur}; give 0 or more bins")
+        for name, share in (("margin", self.tracker.margin), ("coarse_margin", self.tracker.coarse_margin)):
+            if not 0 <= share <= 1:
+                raise ConfigError(f"tracker.{name} is {share}; give a share of the sensor's width in [0, 1]")
         if self.map.panorama_width < 16 or self.map.panorama_width % 2:
             raise ConfigError(f"map.panorama_width is {self.map.panorama_width}; give an even number of at least 16")
         for name, scales in (("start_scales", self.tracker.start_scales), ("warm_scales", self.tracker.warm_scales)):

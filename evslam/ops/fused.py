@@ -19,7 +19,7 @@ from evslam.ops.fused_image import MEASURES, blur, curvature_of, gauss_taps, slo
 from evslam.ops.fused_kernels import compile_backward, compile_forward, pull_back
 from evslam.ops.fused_simd import LINE
 from evslam.ops.fused_taps import channels_of
-from evslam.ops.fused_warp import series, within_reach
+from evslam.ops.fused_warp import series
 
 _BESIDE = 1e6  # bearing of the events that fill up the last vector
 _MOST_PIXELS = 2**23  # float32 counts pixels exactly up to here
@@ -73,12 +73,8 @@ class FusedContrast:
         self._table: np.ndarray | None = None
         self._value = np.nan
 
-    def reaches(self, twist: np.ndarray) -> bool:
-        """Whether no event turns by more than `fused_warp.MAX_ANGLE`; beyond, nothing here is a number."""
-        return within_reach(twist[3:], self.longest)
-
     def value(self, twist: np.ndarray) -> float:
-        """The objective; not a number out of reach."""
+        """The objective; not a number where `fused_warp.series` ends: beyond half a turn from t_ref."""
         if self._at is not None and np.array_equal(self._at, twist):
             return self._value
         self._table = series(twist[3:], self.longest, self.dtype)

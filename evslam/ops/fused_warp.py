@@ -34,11 +34,6 @@ _KINDS = ((1, 0), (2, 0), (3, 0), (2, 1), (3, 1), (2, 2), (3, 2))
 _TABLE = np.array([[_coefficient(*kind, k) for k in range(_MOST_TERMS)] for kind in _KINDS])
 
 
-def within_reach(omega: np.ndarray, longest: float) -> bool:
-    """Whether events up to `longest` seconds from t_ref turn by at most MAX_ANGLE at omega (3,) rad/s."""
-    return float(omega @ omega) * longest * longest <= MAX_ANGLE**2
-
-
 def series(omega: np.ndarray, longest: float, dtype: np.dtype) -> np.ndarray | None:
     """Coefficients (7, terms) in powers of t^2, highest first: of A / t, B / t^2, C / t^3, then of their derivatives.
 
@@ -48,17 +43,20 @@ def series(omega: np.ndarray, longest: float, dtype: np.dtype) -> np.ndarray | N
         omega: (3,) rad/s. longest: largest |t| in s. dtype: of the events; decides how many terms are needed.
 
     Returns:
-        None when an event turns by more than MAX_ANGLE.
+        None when an event turns by more than MAX_ANGLE, or so fast that a coefficient overflows.
     """
-    if not within_reach(omega, longest):
-        return None
     rate = float(omega @ omega)
     s = rate * longest * longest
+    if not s <= MAX_ANGLE**2:
+        return None
     tolerance, terms, term = float(np.finfo(dtype).eps) / 8, 1, 1.0
     while terms < _MOST_TERMS and term > tolerance:
         term *= s / ((2 * terms) * (2 * terms + 1))
         terms += 1
-    return np.ascontiguousarray((_TABLE[:, :terms] * rate ** np.arange(terms))[:, ::-1].astype(dtype))
+    table = _TABLE[:, :terms] * rate ** np.arange(terms)
+    if np.abs(table).max() > np.finfo(dtype).max:
+        return None
+    return np.ascontiguousarray(table[:, ::-1].astype(dtype))
 
 
 @numba.njit(forceinline=True)
