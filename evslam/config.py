@@ -189,7 +189,7 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
         key, separator, value = override.partition("=")
         if not separator or not key:
             raise ConfigError(f"override {override!r} is not of the form key=value, e.g. batch.num_events=30000")
-        nested: Any = _parse_yaml(value, f"--set {override}")
+        nested: Any = parse_yaml(value, f"--set {override}")
         for name in reversed(key.strip().split(".")):
             nested = {name: nested}
         _merge(tree, nested, "--set", "")
@@ -214,6 +214,14 @@ def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
             f"configuration key {prefix}{missing[0]} is missing; add it or start from configs/default.yaml"
         )
     return cls(**{name: _convert(hints[name], tree[name], f"{prefix}{name}") for name in names})
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Content of YAML text; `source` names it in the message of the ConfigError when it is not valid."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
@@ -263,19 +271,12 @@ def _read_text(path: Path) -> str:
 
 
 def _read_yaml(text: str, source: str) -> dict[str, Any]:
-    tree = _parse_yaml(text, source)
+    tree = parse_yaml(text, source)
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{source} holds {type(tree).__name__}; a mapping of configuration keys is expected")
     return tree
-
-
-def _parse_yaml(text: str, source: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _plain(value: Any) -> Any:
