@@ -56,11 +56,10 @@ def claimed(section: Section) -> pd.DataFrame:
     frame = section.claims
     if not len(frame):
         return frame
-    kernels = [f"{kernel}/{gradient}/" for kernel in _CLAIMED for gradient in ("functional", "raw")]
-    ours, theirs = frame["functional"].str.startswith, frame["against"].str.startswith
     figures = frame["figure"].str.contains(f"random start, {_GOAL}", regex=False) | frame["figure"].str.contains("RMS")
-    chosen = frame[(ours(kernels[0]) & theirs(kernels[1]) | ours(kernels[2]) & theirs(kernels[3])) & figures]
-    return chosen.assign(figure=chosen["figure"].str.replace(f"random start, {_GOAL}: ", "", regex=False))
+    chosen = frame[frame["kernel"].isin(_CLAIMED) & (frame["rival"] == "raw") & figures]
+    shorter = chosen["figure"].str.replace(f"random start, {_GOAL}: ", "", regex=False)
+    return chosen.assign(figure=shorter).drop(columns=["kernel", "rival"])
 
 
 def settings(section: Section) -> pd.DataFrame:
