@@ -136,7 +136,7 @@ def _alike(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 
 
 def _compare(ours: Results, other: Results, counts: np.ndarray, motion: str) -> list[dict[str, Any]]:
-    names = {"kernel": ours.settings["kernel"], "rival": other.settings["gradient"]}
+    names = {key: ours.settings[key] for key in ("kernel", "reconstruction")} | {"rival": other.settings["gradient"]}
     names |= {"functional": ours.name, "against": other.name}
     error, speed_claim, error_claim = CLAIMS.get(motion, CLAIMS["rotation"])
     rows: list[dict[str, Any]] = []
