@@ -154,16 +154,17 @@ class Config:
         ):
             if not 0 < value < math.inf:
                 raise ConfigError(f"{name} is {value}; give a finite number above zero")
-        if not 0 <= self.tracker.coarse_blur < math.inf:
-            raise ConfigError(f"tracker.coarse_blur is {self.tracker.coarse_blur}; give 0 or more bins")
-        for name, share in (("margin", self.tracker.margin), ("coarse_margin", self.tracker.coarse_margin)):
-            if not 0 <= share <= 1:
-                raise ConfigError(f"tracker.{name} is {share}; give a share of the sensor's width in [0, 1]")
+        if not 0 <= self.tracker.margin <= 1:
+            raise ConfigError(f"tracker.margin is {self.tracker.margin}; give a share of the sensor's width in [0, 1]")
         if self.map.panorama_width < 16 or self.map.panorama_width % 2:
             raise ConfigError(f"map.panorama_width is {self.map.panorama_width}; give an even number of at least 16")
         for name, scales in (("start_scales", self.tracker.start_scales), ("warm_scales", self.tracker.warm_scales)):
             if not scales or not all(0 < scale <= 1 for scale in scales):
                 raise ConfigError(f"tracker.{name} is {list(scales)}; give at least one scale, each in (0, 1]")
+        if not 0 <= self.tracker.coarse_margin <= 1:
+            raise ConfigError(f"tracker.coarse_margin is {self.tracker.coarse_margin}; give a share in [0, 1]")
+        if not 0 <= self.tracker.coarse_blur < math.inf:
+            raise ConfigError(f"tracker.coarse_blur is {self.tracker.coarse_blur}; give 0 or more bins")
 
 
 def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:

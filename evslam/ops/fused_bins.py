@@ -18,6 +18,7 @@ CHUNK = 32  # vectors of events between two transfers of partial sums to float64
 TAIL = 16  # numbers behind an image, because rows of taps are read as vectors
 FX, FY, CX, CY, LOW, RIGHT, BOTTOM = range(7)  # entries of a view: focal lengths, centre, limits of the taps
 INDEX = np.empty(0, np.int32)
+JIT = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
 
 
 @cache
@@ -36,8 +37,7 @@ def compiled(function: Callable[..., Any]) -> Any:
     digest of all of them becomes part of the kernel's name, and so of its cache file.
     """
     function.__qualname__ += f".{digest_of(Path(__file__).parent)}"
-    options = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
-    return numba.njit(**options)(function)
+    return numba.njit(**JIT)(function)
 
 
 @dataclass(frozen=True)
