@@ -182,12 +182,12 @@ def time_ms(
     return table
 
 
-def measure(threads: int, numbers: list[int], rounds: int, seconds: float) -> dict[str, Table]:
-    """Tables by number of events, with so many threads; call it in a fresh process."""
+def measure(threads: int, number: int, rounds: int, seconds: float) -> Table:
+    """Table of batches of so many events, with so many threads; call it in a process of its own."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     torch.set_num_threads(threads)
-    return {str(number): time_ms(cases(batch_of(number), threads), number, rounds, seconds) for number in numbers}
+    return time_ms(cases(batch_of(number), threads), number, rounds, seconds)
 
 
 def machine() -> dict[str, Any]:
@@ -209,14 +209,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=60.0, help="longest time for one number of events")
+    parser.add_argument("--out", type=Path, help="file that holds what is known so far")
     arguments = parser.parse_args()
-    figures = {}
+    figures: dict[str, dict[str, Table]] = {}
+    text = ""
     for threads in arguments.threads:
         with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
-            job = fresh.submit(measure, threads, arguments.events, arguments.rounds, arguments.seconds)
-            figures[f"{threads} threads"] = job.result()
-    result = {"figures": figures, "canvas": CANVAS.shape, "machine": machine(), "versions": versions() | _jax_version()}
-    print(json.dumps(result, indent=2))
+            for number in arguments.events:
+                job = fresh.submit(measure, threads, number, arguments.rounds, arguments.seconds)
+                figures.setdefault(f"{threads} threads", {})[str(number)] = job.result()
+                everything = {"machine": machine(), "versions": versions() | _jax_version()}
+                text = json.dumps({"figures": figures, "canvas": CANVAS.shape, **everything}, indent=2)
+                if arguments.out is not None:
+                    arguments.out.write_text(text + "\n", encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":
