@@ -253,7 +253,7 @@ def _add_egomotion(commands: Any) -> None:
     egomotion.add_argument("--motion", required=True, choices=("rotation", "translation", "6dof"))
     egomotion.add_argument("--kernel", help="bin kernel (default: that of the tracker)")
     egomotion.add_argument("--gradient", help="gradient estimator (default: that of the tracker)")
-    egomotion.add_argument("--optimiser", default="bfgs", help="maximiser (default: bfgs)")
+    egomotion.add_argument("--optimiser", default="newton", help="maximiser (default: newton)")
     egomotion.add_argument("--config", type=Path, help="YAML file with keys to change")
     egomotion.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key")
     egomotion.add_argument("--calib", type=Path, help="calibration file instead of the recording's own; FILE#CAMERA")

@@ -86,6 +86,8 @@ class TrackerConfig:
         warm_scales: image scales used when the previous batch was tracked.
         max_events: of a batch that are used, evenly thinned.
         margin: canvas beyond the sensor on each side, as a share of its width.
+        coarse_blur: standard deviation in bins of a Gaussian over the images at all scales but the last.
+        coarse_margin: their margin; wider, because from far away many events fall beside the sensor.
         max_evaluations: objective evaluations per scale.
         step_tolerance_px: stop when the motion changes by less than this RMS event displacement.
         min_displacement_px: RMS displacement below which a motion is too small to be tested.
@@ -106,6 +108,8 @@ class TrackerConfig:
     warm_scales: tuple[float, ...]
     max_events: int
     margin: float
+    coarse_blur: float
+    coarse_margin: float
     max_evaluations: int
     step_tolerance_px: float
     min_displacement_px: float
@@ -310,6 +314,10 @@ class Config:
         for name, scales in (("start_scales", self.tracker.start_scales), ("warm_scales", self.tracker.warm_scales)):
             if not scales or not all(0 < scale <= 1 for scale in scales):
                 raise ConfigError(f"tracker.{name} is {list(scales)}; give at least one scale, each in (0, 1]")
+        if not 0 <= self.tracker.coarse_margin <= 1:
+            raise ConfigError(f"tracker.coarse_margin is {self.tracker.coarse_margin}; give a share in [0, 1]")
+        if not 0 <= self.tracker.coarse_blur < math.inf:
+            raise ConfigError(f"tracker.coarse_blur is {self.tracker.coarse_blur}; give 0 or more bins")
 
 
 def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
@@ -335,7 +343,7 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
         key, separator, value = override.partition("=")
         if not separator or not key:
             raise ConfigError(f"override {override!r} is not of the form key=value, e.g. batch.num_events=30000")
-        nested: Any = _parse_yaml(value, f"--set {override}")
+        nested: Any = parse_yaml(value, f"--set {override}")
         for name in reversed(key.strip().split(".")):
             nested = {name: nested}
         _merge(tree, nested, "--set", "")
@@ -360,6 +368,14 @@ def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
             f"configuration key {prefix}{missing[0]} is missing; add it or start from configs/default.yaml"
         )
     return cls(**{name: _convert(hints[name], tree[name], f"{prefix}{name}") for name in names})
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Content of YAML text; `source` names it in the message of the ConfigError when it is not valid."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
@@ -409,19 +425,12 @@ def _read_text(path: Path) -> str:
 
 
 def _read_yaml(text: str, source: str) -> dict[str, Any]:
-    tree = _parse_yaml(text, source)
+    tree = parse_yaml(text, source)
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{source} holds {type(tree).__name__}; a mapping of configuration keys is expected")
     return tree
-
-
-def _parse_yaml(text: str, source: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _plain(value: Any) -> Any:

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from evslam.climb import Level, climb
 from evslam.config import Config, dump_config
 from evslam.errors import SolverError
 from evslam.geometry.camera import Camera
 from evslam.io.results import prepare_run_dir
-from evslam.packet_problem import Method, PacketProblem, Watched, climb
+from evslam.packet_problem import Method, PacketProblem
 from evslam.progress import progress_bar
 from evslam.provenance import versions
 from evslam.session import RunOptions, Session
@@ -67,22 +68,25 @@ def estimate_packet(
     batch: EventBatch, camera: Camera, method: Method, before: np.ndarray | None, min_events: int = 1
 ) -> PacketMotion:
     """Motion of one packet from the twist before, or from zero, coarse to fine, when that is None."""
-    wall, spent = time.perf_counter(), 0
+    wall = time.perf_counter()
     unknown = np.full(6, np.nan)
     none = PacketMotion(batch.t_ref_us, batch.start_us, batch.stop_us, unknown, np.nan, 0, 0.0, batch.num_events)
     if batch.num_events < min_events:
         return none
-    parameters = np.zeros(6)[method.free] if before is None else before[method.free]
-    for scale in method.scales if before is None else method.scales[-1:]:
-        try:
-            watched = Watched(PacketProblem(batch, camera, method, scale))
-            parameters = climb(watched, parameters)
-        except SolverError:
-            return replace(none, evaluations=spent, wall_s=time.perf_counter() - wall)
-        spent, contrast = spent + len(watched.values), max(watched.values)
-    twist = np.zeros(6)
-    twist[method.free] = parameters
-    return replace(none, twist=twist, contrast=contrast, evaluations=spent, wall_s=time.perf_counter() - wall)
+
+    def level(scale: float, coarse: bool, _: np.ndarray) -> Level:
+        return PacketProblem(batch, camera, method, scale, coarse=coarse).level
+
+    scales = method.scales if before is None else method.scales[-1:]
+    start = np.zeros(6) if before is None else before
+    try:
+        optima = climb(scales, level, start[method.free], method.solver, method.max_evaluations)
+    except SolverError:
+        return replace(none, wall_s=time.perf_counter() - wall)
+    twist, spent = np.zeros(6), sum(each.evaluations for each in optima)
+    twist[method.free] = optima[-1].parameters
+    contrast, wall_s = optima[-1].value, time.perf_counter() - wall
+    return replace(none, twist=twist, contrast=contrast, evaluations=spent, wall_s=wall_s)
 
 
 def run(session: Session, options: RunOptions, config: Config, method: Method) -> list[PacketMotion]:

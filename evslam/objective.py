@@ -94,6 +94,7 @@ class BatchContrast:
         kernel, gradient: of the binning layer.
         measure: contrast measure, one of OBJECTIVES, or such a one Blurred.
         inverse_depth: of every event, or (N,); 1 makes v a velocity in scene depths per second.
+        reconstruction: kernel of the functional gradient; nothing is fused for others than the linear one.
     """
 
     batch: EventBatch
@@ -102,12 +103,16 @@ class BatchContrast:
     gradient: str
     measure: Measure
     inverse_depth: float | Tensor = 1.0
+    reconstruction: str = "linear"
 
     def iwe(self, twist: Tensor) -> Tensor:
         """Image of warped events (H, W) for a twist (6,)."""
         warped = warp_events(self.batch.bearing, self.batch.t, twist, self.inverse_depth)
         coords = self.canvas.project(warped)
-        return bin_events(coords, None, self.canvas.shape, kernel=self.kernel, gradient=self.gradient)
+        return bin_events(
+            coords, None, self.canvas.shape,
+            kernel=self.kernel, gradient=self.gradient, reconstruction=self.reconstruction,
+        )  # fmt: skip
 
     def __call__(self, twist: Tensor) -> Tensor:
         """Contrast (scalar), differentiable to the twist."""
@@ -124,7 +129,8 @@ class BatchContrast:
 
     def problem(self) -> Problem:
         """The same function of the twist with derivatives: by fused kernels where these apply, else by autograd."""
-        return self._fused() or TorchProblem(self, self.batch.t)
+        fused, plain = self._fused(), TorchProblem(self, self.batch.t)
+        return plain if fused is None else _AnyTurn(fused, plain)
 
     def _fused(self) -> FusedContrast | None:
         """None on other devices, for other kernels and other measures."""
@@ -137,6 +143,7 @@ class BatchContrast:
         if (
             name is None
             or gradient_degree < 1
+            or self.reconstruction != "linear"
             or not batch.t.is_cpu
             or batch.t.dtype not in (torch.float32, torch.float64)
         ):
@@ -145,6 +152,32 @@ class BatchContrast:
         focal, centre = (canvas.fx, canvas.fy), (canvas.cx, canvas.cy)
         chain = Chain(focal, centre, canvas.shape, DEGREE[self.kernel], gradient_degree, name, sigma)
         return FusedContrast(batch.bearing.numpy(), batch.t.numpy(), depth, chain)
+
+
+@dataclass(frozen=True)
+class _AnyTurn:
+    """A fused contrast, and its twin by autograd where the fused series end and its value is not a number.
+
+    No sensible motion turns so far within a batch, but the line search of an optimiser may ask for it.
+    """
+
+    fused: FusedContrast
+    plain: Problem
+
+    def value(self, twist: np.ndarray) -> float:
+        """The objective."""
+        found = self.fused.value(twist)
+        return found if np.isfinite(found) else self.plain.value(twist)
+
+    def gradient(self, twist: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value and gradient (6,)."""
+        found = self.fused.gradient(twist)
+        return found if np.isfinite(found[0]) else self.plain.gradient(twist)
+
+    def hessian(self, twist: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Value, gradient and Hessian (6, 6)."""
+        found = self.fused.hessian(twist)
+        return found if np.isfinite(found[0]) else self.plain.hessian(twist)
 
 
 @dataclass(frozen=True)

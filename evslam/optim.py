@@ -23,7 +23,9 @@ from evslam.problem import Exhausted, Limits, Metric, Optimum, Problem, Record, 
 __all__ = ["OPTIMISERS", "Limits", "Metric", "Optimum", "Problem", "Record", "TorchProblem", "maximise"]
 
 _ENOUGH = 0.1  # share of the predicted gain that a step must reach to be taken
+_SHORTER = (0.1, 0.5)  # bounds of the radius after a refused step, as shares of its length
 _FIRST_STEP = 1.0  # bins, while nothing is known about the curvature
+_End = tuple[np.ndarray, np.ndarray | None]  # curvature, and where the step that was too short to be taken leads
 
 
 def maximise(
@@ -58,10 +60,10 @@ def maximise(
     if not isinstance(objective, Problem):
         objective = TorchProblem(objective, torch.zeros((), dtype=torch.float64) if like is None else like)
     scaled, z = ScaledProblem(objective, metric, limits), metric.scale(start)
-    bend = np.eye(len(z)) / _FIRST_STEP if curvature is None else curvature
+    bend, ahead = np.eye(len(z)) / _FIRST_STEP if curvature is None else curvature, None
     with contextlib.suppress(Exhausted):
-        bend = _METHODS[method](scaled, z, bend, curvature is not None)
-    return scaled.optimum(bend)
+        bend, ahead = _METHODS[method](scaled, z, bend, curvature is not None)
+    return scaled.optimum(bend, ahead)
 
 
 def _finite(value: float, slope: np.ndarray, z: np.ndarray) -> None:
@@ -69,17 +71,18 @@ def _finite(value: float, slope: np.ndarray, z: np.ndarray) -> None:
         raise SolverError(f"the objective is {value} with gradient {slope} at the start {z} bins; check the events")
 
 
-def _bfgs(problem: ScaledProblem, z: np.ndarray, curvature: np.ndarray, known: bool) -> np.ndarray:
+def _bfgs(problem: ScaledProblem, z: np.ndarray, curvature: np.ndarray, known: bool) -> _End:
     """Trust-region quasi-Newton: every iteration costs one evaluation of value and gradient."""
     value, slope = problem.gradient(z)
     _finite(value, slope, z)
-    radius = problem.limits.max_radius
+    radius, ahead = problem.limits.max_radius, None
     if not known:
         curvature = curvature * max(float(np.linalg.norm(slope)), 1e-12)
     while problem.left > 0:
         step = _bounded(np.linalg.solve(curvature, slope), radius)
         length = float(np.linalg.norm(step))
         if length < problem.limits.step_tolerance:
+            ahead = z + step
             break
         new_value, new_slope = problem.gradient(z + step)
         predicted = slope @ step - 0.5 * step @ curvature @ step
@@ -89,8 +92,16 @@ def _bfgs(problem: ScaledProblem, z: np.ndarray, curvature: np.ndarray, known: b
             z, value, slope = z + step, new_value, new_slope
             radius = min(2 * radius, problem.limits.max_radius) if ratio > 0.75 else radius
         else:
-            radius = 0.25 * length
-    return curvature
+            radius = length * _shorter(new_value - value, slope @ step)
+    return curvature, ahead
+
+
+def _shorter(gain: float, rise: float) -> float:
+    """Share of a refused step to try next: the top of the parabola through value, slope and the refused value."""
+    low, high = _SHORTER
+    if not np.isfinite(gain):
+        return low
+    return high if gain >= rise else min(max(0.5 * rise / (rise - gain), low), high)
 
 
 def _bounded(step: np.ndarray, radius: float) -> np.ndarray:
@@ -110,25 +121,28 @@ def _update(curvature: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.n
     return np.asarray(curvature - np.outer(bent, bent) / expected + np.outer(change, change) / (step @ change))
 
 
-def _newton(problem: ScaledProblem, z: np.ndarray, curvature: np.ndarray, known: bool) -> np.ndarray:
+def _newton(problem: ScaledProblem, z: np.ndarray, curvature: np.ndarray, known: bool) -> _End:
     """Trust-region Newton: one value a step, gradient and Hessian only where a step was taken."""
     value, slope, bend = problem.hessian(z)
     _finite(value, slope, z)
-    radius = problem.limits.max_radius
+    radius, ahead = problem.limits.max_radius, None
     while problem.left > 0:
         step, length = _trust_region_step(slope, bend, radius)
+        predicted = slope @ step + 0.5 * step @ bend @ step
+        if not predicted > 0:
+            break
         if length < problem.limits.step_tolerance:
+            ahead = z + step
             break
         new_value = problem.value(z + step)
-        predicted = slope @ step + 0.5 * step @ bend @ step
-        ratio = (new_value - value) / max(predicted, 1e-15)
+        ratio = (new_value - value) / predicted
         if ratio > _ENOUGH:
             z = z + step
             value, slope, bend = problem.hessian(z)
             radius = min(max(radius, 2 * length), problem.limits.max_radius) if ratio > 0.75 else radius
         else:
-            radius = 0.25 * length
-    return _positive(-bend)
+            radius = length * _shorter(new_value - value, slope @ step)
+    return _positive(-bend), ahead
 
 
 def _trust_region_step(slope: np.ndarray, bend: np.ndarray, radius: float) -> tuple[np.ndarray, float]:
@@ -164,7 +178,7 @@ def _positive(curvature: np.ndarray) -> np.ndarray:
     return np.asarray((vectors * values) @ vectors.T)
 
 
-def _scipy(problem: ScaledProblem, z: np.ndarray, curvature: np.ndarray, known: bool, *, method: str) -> np.ndarray:
+def _scipy(problem: ScaledProblem, z: np.ndarray, curvature: np.ndarray, known: bool, *, method: str) -> _End:
     """scipy's minimisers on -objective / |objective at the start|, stopped by the step of an iteration."""
     value, slope = problem.gradient(z)
     _finite(value, slope, z)
@@ -190,10 +204,10 @@ def _scipy(problem: ScaledProblem, z: np.ndarray, curvature: np.ndarray, known: 
         options["ftol"] = 1e-15
     search: Any = minimize
     search(options=options, **arguments)
-    return curvature
+    return curvature, None
 
 
-_METHODS: dict[str, Callable[[ScaledProblem, np.ndarray, np.ndarray, bool], np.ndarray]] = {
+_METHODS: dict[str, Callable[[ScaledProblem, np.ndarray, np.ndarray, bool], _End]] = {
     "bfgs": _bfgs,
     "newton": _newton,
     "lbfgsb": partial(_scipy, method="L-BFGS-B"),

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from evslam.climb import FREE_PARAMETERS, Level, Solver, speed_prior
 from evslam.config import Config
 from evslam.errors import ConfigError, SolverError
 from evslam.geometry.camera import Camera
 from evslam.objective import BatchContrast, MotionProblem, Prior, objective_by_name
-from evslam.ops import bin_events
-from evslam.optim import OPTIMISERS, Limits, Metric, Optimum, Problem, TorchProblem, maximise
+from evslam.optim import OPTIMISERS, Metric, maximise
 from evslam.types import EventBatch
-from evslam.warp import Canvas, warp_events
-
-MOTIONS = {"rotation": slice(3, 6), "translation": slice(0, 3), "6dof": slice(0, 6)}
-PRIOR_WEIGHT = 0.01  # contrast gain that the square of (speed / prior_speed) costs
-Solver = Callable[[Problem, np.ndarray, Metric, Limits], Optimum]
+from evslam.warp import Canvas
 
 
 def optimiser_by_name(name: str) -> Solver:
@@ -43,6 +38,7 @@ class Method:
         scales: image scales, coarse to fine; a warm start uses the last one alone.
         blur: standard deviation in bins of a Gaussian over the event image, 0 for none.
         margin: canvas beyond the sensor on each side, as a share of its width.
+        coarse_blur, coarse_margin: the same on all scales but the last.
         max_evaluations: per scale.
         step_tolerance_px: stop when a step moves the events by less (RMS).
         prior_speed: standard deviation of v in scene depths per second; bounds v, which contrast alone lets run away.
@@ -58,13 +54,15 @@ class Method:
     scales: tuple[float, ...] = (0.125, 0.25, 0.5)
     blur: float = 0.0
     margin: float = 0.1
+    coarse_blur: float = 1.0
+    coarse_margin: float = 0.3
     max_evaluations: int = 40
     step_tolerance_px: float = 0.01
     prior_speed: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.motion not in MOTIONS:
-            raise ConfigError(f"motion {self.motion!r} does not exist; choose one of {', '.join(MOTIONS)}")
+        if self.motion not in FREE_PARAMETERS:
+            raise ConfigError(f"motion {self.motion!r} does not exist; choose one of {', '.join(FREE_PARAMETERS)}")
 
     @staticmethod
     def from_config(config: Config, motion: str, optimiser: str) -> Method:
@@ -78,6 +76,8 @@ class Method:
             objective=tracker.objective,
             scales=tuple(dict.fromkeys((*tracker.start_scales, tracker.warm_scales[-1]))),
             margin=tracker.margin,
+            coarse_blur=tracker.coarse_blur,
+            coarse_margin=tracker.coarse_margin,
             max_evaluations=tracker.max_evaluations,
             step_tolerance_px=tracker.step_tolerance_px,
             prior_speed=tracker.prior_speed,
@@ -85,26 +85,7 @@ class Method:
 
     @property
     def free(self) -> slice:
-        return MOTIONS[self.motion]
-
-
-@dataclass(frozen=True)
-class Reconstructed(BatchContrast):
-    """Contrast of a batch with another reconstruction kernel than the linear one, for which nothing is fused."""
-
-    reconstruction: str = "linear"
-
-    def iwe(self, twist: Tensor) -> Tensor:
-        """Image of warped events (H, W) for a twist (6,)."""
-        coords = self.canvas.project(warp_events(self.batch.bearing, self.batch.t, twist, self.inverse_depth))
-        return bin_events(
-            coords, None, self.canvas.shape,
-            kernel=self.kernel, gradient=self.gradient, reconstruction=self.reconstruction,
-        )  # fmt: skip
-
-    def problem(self) -> Problem:
-        """The same function of the twist with derivatives."""
-        return super().problem() if self.reconstruction == "linear" else TorchProblem(self, self.batch.t)
+        return FREE_PARAMETERS[self.motion]
 
 
 class PacketProblem:
@@ -117,6 +98,7 @@ class PacketProblem:
         camera: calibrated camera.
         method: what to maximise.
         scale: image scale; one bin is 1 / scale pixels.
+        coarse: whether the image has blur and margin of one that is not the last.
         inverse_depth: (N,) or scalar. A scalar 1 puts the scene on a plane, v is in its depths per second, and the
             prior on the speed applies; given depths make v metric.
 
@@ -130,14 +112,20 @@ class PacketProblem:
     """
 
     def __init__(
-        self, batch: EventBatch, camera: Camera, method: Method, scale: float, inverse_depth: Tensor | float = 1.0
+        self,
+        batch: EventBatch,
+        camera: Camera,
+        method: Method,
+        scale: float,
+        inverse_depth: Tensor | float = 1.0,
+        coarse: bool = False,
     ) -> None:
-        self.method, free = method, method.free
-        canvas = Canvas.from_camera(camera, method.margin, scale)
-        measure = objective_by_name(method.objective, method.blur)
+        free = method.free
+        margin, blur = (method.coarse_margin, method.coarse_blur) if coarse else (method.margin, method.blur)
+        canvas, measure = Canvas.from_camera(camera, margin, scale), objective_by_name(method.objective, blur)
         depth = 0.0 if method.motion == "rotation" else inverse_depth
         names = (method.kernel, method.gradient)
-        self.contrast = Reconstructed(batch, canvas, *names, measure, depth, method.reconstruction)
+        self.contrast = BatchContrast(batch, canvas, *names, measure, depth, method.reconstruction)
         problem, rest = self.contrast.problem(), np.zeros(6)
         still = problem.value(rest)
         if not still > 0:
@@ -145,11 +133,14 @@ class PacketProblem:
             raise SolverError(f"no event of the packet at {when} lies on the canvas; check calibration and margin")
         self.metric = Metric.from_gram(torch.from_numpy(self.contrast.displacement_gram()[free, free]))
         self.tolerance = method.step_tolerance_px * canvas.fx / camera.fx
-        priors: tuple[Prior, ...] = ()
-        if isinstance(inverse_depth, float):
-            precision = np.diag([PRIOR_WEIGHT / method.prior_speed**2] * 3 + [0.0] * 3)[free, free]
-            priors = (Prior(precision, rest[free]),)
+        on_a_plane = isinstance(inverse_depth, float)
+        priors: tuple[Prior, ...] = (speed_prior(method.prior_speed, free),) if on_a_plane else ()
         self.problem = MotionProblem(problem, rest, free, still, priors)
+
+    @property
+    def level(self) -> Level:
+        """The problem as one image of a climb."""
+        return Level(self, self.metric, self.tolerance)
 
     def value(self, parameters: np.ndarray) -> float:
         """The objective."""
@@ -196,27 +187,13 @@ class Watched:
         return self._note(parameters, value), slope, bend
 
     @property
-    def spent(self) -> float:
-        """CPU seconds since the beginning."""
-        return time.process_time() - self.begin
+    def level(self) -> Level:
+        """The problem, watched, as one image of a climb."""
+        return replace(self.problem.level, problem=self)
 
     def _note(self, parameters: np.ndarray, value: float) -> float:
         if self.last is None or not np.array_equal(self.last, parameters):
             self.last = parameters.copy()
             self.values.append(value)
-            self.seconds.append(self.spent)
+            self.seconds.append(time.process_time() - self.begin)
         return value
-
-
-def climb(problem: PacketProblem | Watched, start: np.ndarray) -> np.ndarray:
-    """Maximise from a start (P,) of free parameters; returns them where the contrast was largest.
-
-    Raises:
-        SolverError: the contrast is not finite at the start, or the solver broke down.
-    """
-    inner = problem.problem if isinstance(problem, Watched) else problem
-    limits = Limits(inner.tolerance, inner.method.max_evaluations)
-    try:
-        return inner.method.solver(problem, start, inner.metric, limits).parameters
-    except np.linalg.LinAlgError as error:
-        raise SolverError(f"no step from {start.tolist()} ({error}); start closer or bound the speed") from error

@@ -115,6 +115,8 @@ class Optimum:
         value: the objective there.
         evaluations: of the value, with or without its gradient.
         curvature: (P, P) estimate of the negative Hessian in bins, per unit of the objective; positive definite.
+        ahead: (P,) where the last step, shorter than the tolerance and so not evaluated, would have led: the better
+            place to go on from on a finer image. `parameters` where there was no such step.
         hessians: evaluations of the Hessian, each at a point that was evaluated before.
         record: how it went.
     """
@@ -123,6 +125,7 @@ class Optimum:
     value: float
     evaluations: int
     curvature: np.ndarray
+    ahead: np.ndarray
     hessians: int = 0
     record: Record = field(default_factory=Record)
 
@@ -161,10 +164,12 @@ class ScaledProblem:
         self.record.hessian_seconds.append(time.perf_counter() - self.begin)
         return value, self.inverse.T @ slope, self.inverse.T @ bend @ self.inverse
 
-    def optimum(self, curvature: np.ndarray) -> Optimum:
+    def optimum(self, curvature: np.ndarray, ahead: np.ndarray | None) -> Optimum:
         record = self.record
         best = self.inverse @ self.best
-        return Optimum(best, self.best_value, len(record.values), curvature, len(record.hessian_seconds), record)
+        further = best if ahead is None else self.inverse @ ahead
+        hessians = len(record.hessian_seconds)
+        return Optimum(best, self.best_value, len(record.values), curvature, further, hessians, record)
 
     def _book(self, z: np.ndarray) -> None:
         if not self._known(z) and self.left <= 0:

@@ -155,6 +155,8 @@ def test_values_of_the_wrong_type_are_errors(override: str, message: str) -> Non
         ("batch.max_duration_s=.inf", "batch.max_duration_s is inf"),
         ("run.chunk_events=-5", "run.chunk_events is -5"),
         ("tracker.max_evaluations=0", "tracker.max_evaluations is 0"),
+        ("tracker.coarse_margin=1.5", "tracker.coarse_margin is 1.5; give a share in \\[0, 1\\]"),
+        ("tracker.coarse_blur=-1.0", "tracker.coarse_blur is -1.0; give 0 or more bins"),
         ("tracker.start_scales=[]", "tracker.start_scales is \\[\\]; give at least one scale, each in \\(0, 1\\]"),
         ("tracker.warm_scales=[1.5]", "tracker.warm_scales is \\[1.5\\]"),
         ("tracker.warm_scales=[1, 0]", "tracker.warm_scales is \\[1.0, 0.0\\]"),

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from evslam.errors import ConfigError, SolverError
 from evslam.objective import BatchContrast, MotionProblem, variance
-from evslam.ops.fused import Chain, FusedContrast
-from evslam.optim import OPTIMISERS, Limits, Metric, _trust_region_step, maximise
+from evslam.optim import OPTIMISERS, Limits, Metric, _shorter, _trust_region_step, maximise
 from evslam.problem import Problem, TorchProblem
 from evslam.types import EventBatch
 from evslam.warp import Canvas, warp_events
@@ -228,6 +227,31 @@ def test_newton_needs_one_step_for_a_quadratic() -> None:
     assert np.diag(optimum.curvature) == pytest.approx([2, 6, 0.4])
 
 
+@pytest.mark.parametrize("method", ["bfgs", "newton"])
+def test_the_last_step_is_not_evaluated_but_told(method: str) -> None:
+    """On a quadratic the step that is too short to be taken leads to the maximum itself."""
+    hill, start = Hill([0.2, -0.1, 0.0], [0.5, 0.5, 0.5]), np.zeros(3)
+    optimum = maximise(hill, start, unit(), Limits(0.5, 20), LIKE, np.eye(3), method)
+    assert (optimum.evaluations, optimum.parameters.tolist()) == (1, [0, 0, 0])
+    assert optimum.ahead == pytest.approx([0.2, -0.1, 0])
+
+
+@each_method
+def test_nothing_lies_ahead_of_the_last_evaluation_that_was_left(method: str) -> None:
+    optimum = maximise(Hill([9.0, 9, 9], [1.0, 2, 3]), np.zeros(3), unit(), Limits(1e-9, 2), LIKE, method=method)
+    assert optimum.ahead.tolist() == optimum.parameters.tolist()
+
+
+@given(st.floats(-100, 0.09), st.floats(1e-3, 10))
+def test_a_refused_step_is_shortened_to_the_top_of_the_parabola(gain: float, rise: float) -> None:
+    """f(0) = 0, f'(0) = rise, f(1) = gain: the parabola has its top where its derivative vanishes."""
+    share = _shorter(gain, rise)
+    assert 0.1 <= share <= 0.5
+    if 0.1 < share < 0.5:
+        assert rise + 2 * (gain - rise) * share == pytest.approx(0, abs=1e-9)
+    assert _shorter(np.nan, rise) == 0.1
+
+
 def test_newton_leaves_a_saddle_on_which_the_gradient_shows_no_way() -> None:
     """The hard case of the trust region: at the origin, uphill is only along the third axis, where the slope is 0."""
 
@@ -270,47 +294,6 @@ def turning_points(num: int = 8000) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     back = torch.from_numpy(np.concatenate([np.zeros(3), -omega]))
     seen = warp_events(torch.from_numpy(points[np.arange(num) % 300]), torch.from_numpy(t), back, 0.0).numpy()
     return (np.round(200 * seen) / 200).astype(np.float32), t.astype(np.float32), omega
-
-
-def climb(start: np.ndarray, ladder: tuple[float, ...], method: str) -> tuple[np.ndarray, int, int]:
-    """Blur by blur on quadratic B-splines; omega, evaluations and Hessians."""
-    bearing, t, _ = turning_points()
-    evaluations = hessians = 0
-    for sigma in ladder:
-        chain = Chain((200.0, 200.0), (119.5, 89.5), (180, 240), 2, 4, "variance", sigma)
-        contrast = FusedContrast(bearing, t, np.zeros(1), chain)
-        scaling = Metric.from_gram(torch.from_numpy(contrast.gram()[3:, 3:]))
-        limits = Limits(0.5 if sigma else 0.01, 40)
-        problem = MotionProblem(contrast, np.zeros(6), slice(3, 6), contrast.value(np.zeros(6)))
-        optimum = maximise(problem, start, scaling, limits, method=method)
-        start, evaluations, hessians = (
-            optimum.parameters,
-            evaluations + optimum.evaluations,
-            hessians + optimum.hessians,
-        )
-    return start, evaluations, hessians
-
-
-def test_newton_on_quadratic_bins_from_eight_bins_away() -> None:
-    """Always there, with at most ten evaluations and ten Hessians on average; coarse to fine is counted."""
-    bearing, t, omega = turning_points()
-    chain = Chain((200.0, 200.0), (119.5, 89.5), (180, 240), 2, 4, "variance")
-    scaling = Metric.from_gram(torch.from_numpy(FusedContrast(bearing, t, np.zeros(1), chain).gram()[3:, 3:]))
-    rng, spent = np.random.default_rng(1), []
-    for _ in range(12):
-        away = rng.normal(size=3)
-        found, *counts = climb(omega + scaling.unscale(8 * away / np.linalg.norm(away)), (2.0, 0.0), "newton")
-        assert np.linalg.norm(scaling.scale(found - omega)) < 0.1
-        spent.append(counts)
-    assert np.mean(spent, axis=0).max() <= 10
-
-
-def test_a_warm_newton_start_needs_five_evaluations_at_most() -> None:
-    _, _, omega = turning_points()
-    for factor in (0.9, 1.0, 1.15):
-        found, evaluations, hessians = climb(factor * omega, (0.0,), "newton")
-        assert np.abs(found - omega).max() < 0.02
-        assert max(evaluations, hessians) <= 5
 
 
 @each_method

@@ -1,10 +1,12 @@
 """Speed of one evaluation of the contrast of a batch under rotation: fused kernels, the binning layer with autograd,
 plain torch, and (when JAX is installed) a JAX twin of the paper's formulation, interleaved in one run; prints JSON.
 
-    OMP_NUM_THREADS=1 python -m evslam.eval.bench.binning --events 5000 20000 200000
+    python -m evslam.eval.bench.binning --threads 1 2 --events 5000 20000 200000 2000000
 
 `torch eager` is what contrast-maximisation code usually does: bilinear votes by index_add and autograd through them.
-The fused kernels run on one thread whatever is asked for; `--threads` concerns torch, and JAX takes what it finds.
+Every number of threads is measured in a process of its own, bound to as many cores where the system can do that. torch
+and JAX use them for one batch. The fused kernels work on a batch with one thread; several threads take a batch each
+("fused, a batch per thread"), and milliseconds are those of one batch.
 """
 
 from __future__ import annotations
@@ -13,11 +15,15 @@ import argparse
 import gc
 import json
 import os
+import platform
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,11 +49,14 @@ Table = dict[str, dict[str, dict[str, float]]]  # by quantity, name, figure
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table: what is calculated (value, value and gradient, Hessian), by which code."""
+    """One line of the table: what is calculated (value, value and gradient, Hessian), by which code, of how many
+    batches at once.
+    """
 
     quantity: str
     name: str
     step: Step
+    batches: int = 1
 
 
 def eager_votes(coords: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -73,7 +82,7 @@ def batch_of(num_events: int) -> EventBatch:
     return EventBatch(0, -25_000, 25_000, t, bearing, t > 0)
 
 
-def cases(batch: EventBatch) -> list[Case]:
+def cases(batch: EventBatch, threads: int) -> list[Case]:
     """Everything that is timed for one batch."""
 
     def eager(twist: Tensor) -> Tensor:
@@ -94,7 +103,23 @@ def cases(batch: EventBatch) -> list[Case]:
             found.append(Case("value_and_gradient", name, problem.gradient))
             if code == "fused" or batch.num_events <= LARGEST_HESSIAN:
                 found.append(Case("hessian", name, problem.hessian))
-    return found + jax_cases(batch)
+    return found + jax_cases(batch) + (parallel_cases(batch, threads) if threads > 1 else [])
+
+
+def parallel_cases(batch: EventBatch, threads: int) -> list[Case]:
+    """Value and gradient of several batches at once, one in each thread: the kernels release the interpreter."""
+    pool = ThreadPoolExecutor(threads)
+    found = []
+    for kernel in ("rect", "linear", "quadratic"):
+        contrast = BatchContrast(batch, CANVAS, kernel, "functional", variance, 0.0)
+        several = [contrast.problem() for _ in range(threads)]
+
+        def step(twist: np.ndarray, several: list[Any] = several) -> object:
+            return list(pool.map(lambda problem: problem.gradient(twist), several))
+
+        name = f"fused {kernel} functional, a batch per thread"
+        found.append(Case("value_and_gradient", name, step, threads))
+    return found
 
 
 def jax_cases(batch: EventBatch) -> list[Case]:
@@ -123,8 +148,11 @@ def _jax_version() -> dict[str, str]:
 def time_ms(
     several: list[Case], num_events: int, rounds: int, seconds: float
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Median and interquartile range by quantity and name; rounds of all cases, so that a slow moment hits all."""
-    times: dict[Case, list[float]] = {case: [] for case in several}
+    """Wall and CPU time by quantity and name; rounds of all cases, so that a slow moment hits all.
+
+    CPU time is that of all threads together: on one thread of a machine that others use too, the fairer figure.
+    """
+    times: dict[Case, list[tuple[float, float]]] = {case: [] for case in several}
     for case in several:
         case.step(TWIST)  # compiles
     begin = time.perf_counter()
@@ -132,42 +160,69 @@ def time_ms(
         for case, found in times.items():
             twist = TWIST * (1 + 1e-4 * number)
             case.step(twist * 0.9)  # warm the cache, forget the last twist
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             case.step(twist)
-            found.append((time.perf_counter() - start) * 1e3)
+            spent = time.perf_counter() - start[0], time.process_time() - start[1]
+            found.append((spent[0] * 1e3 / case.batches, spent[1] * 1e3 / case.batches))
         gc.collect()
         if number >= 4 and time.perf_counter() - begin > seconds:
             break
     table: Table = {}
     for case, found in times.items():
-        low, median, high = np.percentile(found, [25, 50, 75])
+        wall, cpu = np.array(found).T
+        low, median, high = np.percentile(wall, [25, 50, 75])
         figures = {
             "median_ms": median,
             "iqr_ms": high - low,
-            "min_ms": min(found),
+            "min_ms": wall.min(),
+            "cpu_median_ms": np.median(cpu),
             "mev_per_s": num_events / median * 1e-3,
         }
         table.setdefault(case.quantity, {})[case.name] = {key: round(float(value), 4) for key, value in figures.items()}
     return table
 
 
+def measure(threads: int, number: int, rounds: int, seconds: float) -> Table:
+    """Table of batches of so many events, with so many threads; call it in a process of its own."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    torch.set_num_threads(threads)
+    return time_ms(cases(batch_of(number), threads), number, rounds, seconds)
+
+
+def machine() -> dict[str, Any]:
+    """Processor, and the load of the machine at the end."""
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
+    processor = names[0].partition(":")[2].strip() if names else platform.processor()
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
+    }
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, nargs="+", default=[5_000, 20_000, 200_000, 2_000_000])
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=60.0, help="longest time for one number of events")
+    parser.add_argument("--out", type=Path, help="file that holds what is known so far")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    figures = {
-        str(number): time_ms(cases(batch_of(number)), number, arguments.rounds, arguments.seconds)
-        for number in arguments.events
-    }
-    machine = {"cores": os.cpu_count(), "torch_threads": arguments.threads, "fused_threads": 1}
-    print(
-        json.dumps({"figures": figures, "canvas": CANVAS.shape, "machine": machine, "versions": versions()}, indent=2)
-    )
+    figures: dict[str, dict[str, Table]] = {}
+    text = ""
+    for threads in arguments.threads:
+        with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
+            for number in arguments.events:
+                job = fresh.submit(measure, threads, number, arguments.rounds, arguments.seconds)
+                figures.setdefault(f"{threads} threads", {})[str(number)] = job.result()
+                everything = {"machine": machine(), "versions": versions() | _jax_version()}
+                text = json.dumps({"figures": figures, "canvas": CANVAS.shape, **everything}, indent=2)
+                if arguments.out is not None:
+                    arguments.out.write_text(text + "\n", encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":

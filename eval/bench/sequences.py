@@ -31,12 +31,14 @@ COLUMNS = {
 }
 
 
-def run_sequence(name: str, seed: int, folder: Path, mode: str, duration_s: float | None) -> dict[str, Any]:
-    """Simulate one sequence (unless it is there), run it and return its evaluation."""
-    recording, out = folder / "recording", folder / mode
+def run_sequence(
+    name: str, seed: int, folder: Path, overrides: list[str], duration_s: float | None = None
+) -> dict[str, Any]:
+    """Simulate one sequence (unless it is there), run it with `key=value` overrides and return its evaluation."""
+    recording, out = folder / "recording", folder / "run"
     if not (recording / "meta.yaml").is_file():
         write_simulation(name, recording, seed, duration_s)
-    run(RunOptions(recording, out, overwrite=True, progress=False), load_config(overrides=[f"mode={mode}"]))
+    run(RunOptions(recording, out, overwrite=True, progress=False), load_config(overrides=overrides))
     evaluation = evaluate(out)
     write_evaluation(out, evaluation)
     return evaluation.figures | {"run": f"{name}, seed {seed}"}
@@ -59,11 +61,13 @@ def main() -> None:
     parser.add_argument("names", nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--mode", default="auto")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key")
     parser.add_argument("--duration", type=float)
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     arguments = parser.parse_args()
+    overrides = [f"mode={arguments.mode}", *arguments.set]
     evaluations = [
-        run_sequence(name, seed, arguments.out / f"{name}_{seed}", arguments.mode, arguments.duration)
+        run_sequence(name, seed, arguments.out / f"{name}_{seed}", overrides, arguments.duration)
         for name in arguments.names
         for seed in arguments.seeds
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from evslam.eval.experiments.egomotion_figures import write_figures
+from evslam.eval.experiments.egomotion_page import Section, write_page
 from evslam.eval.experiments.egomotion_runs import GOALS, KINDS, Effort, Results, packets_of, results
 from evslam.eval.experiments.output import write_table
 from evslam.eval.experiments.statistics import Interval, draws, interval, ratio, root_mean_square
@@ -40,20 +42,27 @@ _VERDICTS = (
 
 
 def report(rows: list[Mapping[str, Any]], out: Path) -> list[Path]:
-    """Write tables and figures of the jobs that succeeded; returns the files."""
-    written = []
+    """Write tables, figures and a page of the jobs that succeeded; returns the files."""
+    written, sections = [], []
     for motion in dict.fromkeys(row["figures"]["settings"]["motion"] for row in rows):
         group = [row for row in rows if row["figures"]["settings"]["motion"] == motion]
-        everything = results(group)
-        counts = draws(len(packets_of(group)))
-        written += write_table(accuracy(everything, counts), out, f"accuracy_{motion}", (_INTERVALS, *_ACCURACY))
-        written += write_table(convergence(everything, counts), out, f"convergence_{motion}", (_INTERVALS, *_EFFORT))
-        compared = comparison(everything, counts, motion)
-        if len(compared):
-            written += write_table(compared, out, f"claims_{motion}", (_INTERVALS, *_EFFORT, _VERDICTS))
+        everything, keys = results(group), packets_of(group)
+        counts = draws(len(keys))
+        section = Section(
+            motion,
+            dict(Counter(name for name, _ in keys)),
+            accuracy(everything, counts),
+            convergence(everything, counts),
+            comparison(everything, counts, motion),
+        )
+        sections.append(section)
+        written += write_table(section.accuracy, out, f"accuracy_{motion}", (_INTERVALS, *_ACCURACY))
+        written += write_table(section.convergence, out, f"convergence_{motion}", (_INTERVALS, *_EFFORT))
+        if len(section.claims):
+            written += write_table(section.claims, out, f"claims_{motion}", (_INTERVALS, *_EFFORT, _VERDICTS))
         written += write_table(by_sequence(group), out, f"sequences_{motion}", (_INTERVALS, *_ACCURACY, *_EFFORT))
         written += write_figures(group, motion, out / "figures")
-    return written
+    return [*written, write_page(sections, out)]
 
 
 def by_sequence(rows: list[Mapping[str, Any]]) -> pd.DataFrame:
@@ -122,12 +131,13 @@ def comparison(everything: Sequence[Results], counts: np.ndarray, motion: str) -
 
 
 def _alike(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    ignored = ("gradient", "reconstruction")
+    ignored = ("gradient", "reconstruction", "truth", "max_packets")  # the last two differ between sequences
     return {k: v for k, v in first.items() if k not in ignored} == {k: v for k, v in second.items() if k not in ignored}
 
 
 def _compare(ours: Results, other: Results, counts: np.ndarray, motion: str) -> list[dict[str, Any]]:
-    names = {"functional": ours.name, "against": other.name}
+    names = {key: ours.settings[key] for key in ("kernel", "reconstruction")} | {"rival": other.settings["gradient"]}
+    names |= {"functional": ours.name, "against": other.name}
     error, speed_claim, error_claim = CLAIMS.get(motion, CLAIMS["rotation"])
     rows: list[dict[str, Any]] = []
     for (kind, goal), mine in ours.effort.items():

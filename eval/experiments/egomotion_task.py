@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from evslam.climb import Level, climb
 from evslam.config import build, load_config
 from evslam.errors import ConfigError, SolverError
 from evslam.eval.egomotion import truth
 from evslam.eval.experiments.depth import DepthMaps
 from evslam.eval.experiments.jobs import Job
 from evslam.eval.experiments.solvers import solver_by_name
-from evslam.packet_problem import Method, PacketProblem, Watched, climb
+from evslam.packet_problem import Method, PacketProblem, Watched
 from evslam.session import RunOptions, Session, open_session
 from evslam.types import EventBatch
 
@@ -29,8 +31,8 @@ class Settings:
     """What a job of this task depends on; an experiment file changes single keys.
 
     Attributes:
-        motion, kernel, gradient, reconstruction, objective, blur, margin, max_evaluations, step_tolerance_px,
-            prior_speed: see `evslam.packet_problem.Method`.
+        motion, kernel, gradient, reconstruction, objective, blur, margin, coarse_blur, coarse_margin,
+            max_evaluations, step_tolerance_px, prior_speed: see `evslam.packet_problem.Method`.
         scales: coarse to fine from a random start; a warm start uses the last one alone.
         first_scales: before those, for the first packet, which starts at no motion and is not counted.
         optimiser: lbfgsb-plain (scipy's with its own stopping rule) or one of `evslam.optim.OPTIMISERS`.
@@ -55,6 +57,8 @@ class Settings:
     first_scales: tuple[float, ...] = (0.125, 0.25)
     blur: float = 0.0
     margin: float = 0.3
+    coarse_blur: float = 1.0
+    coarse_margin: float = 0.3
     max_evaluations: int = 100
     step_tolerance_px: float = 0.02
     prior_speed: float = 1.0
@@ -81,8 +85,8 @@ class Settings:
 
     def method(self, scales: tuple[float, ...] | None = None) -> Method:
         names = (
-            "motion", "kernel", "gradient", "reconstruction", "objective", "blur", "margin", "max_evaluations",
-            "step_tolerance_px", "prior_speed",
+            "motion", "kernel", "gradient", "reconstruction", "objective", "blur", "margin", "coarse_blur",
+            "coarse_margin", "max_evaluations", "step_tolerance_px", "prior_speed",
         )  # fmt: skip
         values = {name: getattr(self, name) for name in names}
         return Method(solver=solver_by_name(self.optimiser), scales=scales or self.scales, **values)
@@ -131,10 +135,13 @@ def _packets(settings: Settings, recording: Path) -> tuple[Session, list[EventBa
 
 def _warm_up(settings: Settings, session: Session, batches: list[EventBatch]) -> None:
     """Compile what is compiled on first use, so that it is not timed."""
-    method = replace(settings.method(), max_evaluations=4)
+    method, start = settings.method(), np.full(6, 0.1)
     for batch in batches[:1]:
-        problem = PacketProblem(batch, session.camera, method, settings.scales[-1])
-        climb(problem, np.full(method.free.stop - method.free.start, 0.1))
+
+        def level(scale: float, coarse: bool, _: np.ndarray, batch: EventBatch = batch) -> Level:
+            return PacketProblem(batch, session.camera, method, scale, coarse=coarse).level
+
+        climb((0.25, settings.scales[-1]), level, start[method.free], method.solver, 4)
 
 
 class _Packet:
@@ -144,8 +151,11 @@ class _Packet:
         self.batch, self.camera, self.settings, self.depth = batch, session.camera, settings, depth
         self.method = settings.method()
         self.free = self.method.free
-        scales = dict.fromkeys((*settings.first_scales, *settings.scales))
-        self.problems = {scale: PacketProblem(batch, self.camera, self.method, scale, depth) for scale in scales}
+        coarse = dict.fromkeys((*settings.first_scales, *settings.scales[:-1]), True)
+        self.problems = {
+            (scale, blurred): PacketProblem(batch, self.camera, self.method, scale, depth, blurred)
+            for scale, blurred in (*coarse.items(), (settings.scales[-1], False))
+        }
         # one image for all configurations, to compare their results on
         common = replace(self.method, kernel="linear", gradient="functional", reconstruction="linear", blur=0.0)
         self.common = PacketProblem(batch, self.camera, replace(common, objective="variance"), 1.0, depth)
@@ -167,31 +177,31 @@ class _Packet:
 
     def run(self, kind: str, start: np.ndarray | None) -> dict[str, Any]:
         """One maximisation; `way` lists (evaluations, CPU seconds, value) of each improvement at the last scale."""
-        parameters = np.zeros(6)[self.free] if start is None else start[self.free]
-        settings = self.settings
+        start, settings = (np.zeros(6) if start is None else start)[self.free], self.settings
         scales = settings.scales[-1:] if kind == "warm" else settings.scales
         scales = (*settings.first_scales, *scales) if kind == "first" else scales
-        spent, seconds, hessians = 0, 0.0, 0
-        result: dict[str, Any] = {"kind": kind, "twist": None, "way": []}
-        for scale in scales:
-            watched = Watched(self.problems[scale])
-            before = spent, seconds
-            try:
-                parameters, failure = climb(watched, parameters), None
-            except SolverError as error:
-                failure = str(error)
-            spent, seconds = spent + len(watched.values), seconds + watched.spent
-            hessians += watched.hessians
-            if failure is not None:
-                return result | {"error": failure, "evaluations": spent, "hessians": hessians, "seconds": seconds}
-        totals = {"evaluations": spent, "hessians": hessians, "seconds": seconds}
-        if np.linalg.norm(self.pixels.scale(parameters)) > settings.runaway_px:
-            return result | totals | {"error": "the events collapsed into a point"}
+        watches: list[Watched] = []
+
+        def level(scale: float, coarse: bool, _: np.ndarray) -> Level:
+            watches.append(Watched(self.problems[scale, coarse]))
+            return watches[-1].level
+
+        try:
+            optima, failure = climb(scales, level, start, self.method.solver, settings.max_evaluations), None
+        except SolverError as error:
+            optima, failure = [], str(error)
+        spent, seconds = sum(len(each.values) for each in watches), time.process_time() - watches[0].begin
+        totals = {"evaluations": spent, "hessians": sum(each.hessians for each in watches), "seconds": seconds}
+        result: dict[str, Any] = {"kind": kind, "twist": None, "way": [], **totals}
+        if failure is not None:
+            return result | {"error": failure}
         twist = np.zeros(6)
-        twist[self.free] = parameters
-        return result | totals | {
-            "twist": twist.tolist(), "way": _way(watched, *before), "common": self.common.value(parameters)
-        }  # fmt: skip
+        twist[self.free] = parameters = optima[-1].parameters
+        if np.linalg.norm(self.pixels.scale(parameters)) > settings.runaway_px:
+            return result | {"error": "the events collapsed into a point"}
+        before = spent - len(watches[-1].values), watches[-1].begin - watches[0].begin
+        way = _way(watches[-1], *before)
+        return result | {"twist": twist.tolist(), "way": way, "common": self.common.value(parameters)}
 
 
 def _way(watched: Watched, spent: int, seconds: float) -> list[list[float]]:

@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from evslam.climb import FREE_PARAMETERS
 from evslam.config import load_config
 from evslam.egomotion import estimate_packet
 from evslam.errors import ConfigError, DataError, EvslamError
@@ -29,7 +30,7 @@ from evslam.eval.experiments.gradient_figures import landscape_figure, scatter_f
 from evslam.eval.experiments.output import write_table
 from evslam.eval.experiments.spec import read_yaml
 from evslam.geometry.camera import Camera
-from evslam.packet_problem import MOTIONS, Method, PacketProblem
+from evslam.packet_problem import Method, PacketProblem
 from evslam.session import RunOptions, open_session
 from evslam.types import EventBatch
 
@@ -210,7 +211,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; 0 done, 2 wrong use."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recordings", type=Path, nargs="+")
-    parser.add_argument("--motion", choices=tuple(MOTIONS), default="rotation")
+    parser.add_argument("--motion", choices=tuple(FREE_PARAMETERS), default="rotation")
     parser.add_argument("--events", type=int, default=20000, help="per packet (default: 20000)")
     parser.add_argument("--packets", type=int, default=4, help="per recording (default: 4)")
     parser.add_argument("--samples", type=int, default=12, help="displacements per packet and range (default: 12)")

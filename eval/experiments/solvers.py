@@ -23,7 +23,8 @@ def plain_lbfgsb(problem: Problem, start: np.ndarray, metric: Metric, limits: Li
         return (-value, -metric.pull_back(slope)) if np.isfinite(value) else (0.0, np.zeros_like(scaled))
 
     found = minimize(evaluate, metric.scale(start), (), "L-BFGS-B", True, options={"maxfun": limits.max_evaluations})
-    return Optimum(metric.unscale(found.x), -float(found.fun), int(found.nfev), np.eye(len(start)))
+    end = metric.unscale(found.x)
+    return Optimum(end, -float(found.fun), int(found.nfev), np.eye(len(start)), end)
 
 
 def solver_by_name(name: str) -> Solver:

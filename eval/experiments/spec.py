@@ -22,8 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from evslam.config import parse_yaml
 from evslam.errors import ConfigError, DataError
 from evslam.eval.experiments.jobs import TASKS, Job, Sequence
 from evslam.io.files import read_text
@@ -86,10 +85,7 @@ def read_yaml(name: str) -> Any:
     Raises:
         ConfigError: it does not exist or is not valid YAML.
     """
-    try:
-        return yaml.safe_load(find_experiment(name)[1])
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
+    return parse_yaml(find_experiment(name)[1], name)
 
 
 def load_experiment(name: str) -> Experiment:

@@ -74,7 +74,7 @@ class FusedContrast:
         self._value = np.nan
 
     def value(self, twist: np.ndarray) -> float:
-        """The objective; not a number when an event turns by more than `fused_warp.MAX_ANGLE`."""
+        """The objective; not a number where `fused_warp.series` ends: beyond half a turn from t_ref."""
         if self._at is not None and np.array_equal(self._at, twist):
             return self._value
         self._table = series(twist[3:], self.longest, self.dtype)

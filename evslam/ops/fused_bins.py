@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -10,11 +14,30 @@ import numpy as np
 
 from evslam.ops.fused_simd import LINE, add_to, floor, store
 
-JIT = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
 CHUNK = 32  # vectors of events between two transfers of partial sums to float64
 TAIL = 16  # numbers behind an image, because rows of taps are read as vectors
 FX, FY, CX, CY, LOW, RIGHT, BOTTOM = range(7)  # entries of a view: focal lengths, centre, limits of the taps
 INDEX = np.empty(0, np.int32)
+JIT = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
+
+
+@cache
+def digest_of(folder: Path) -> str:
+    """Short digest of the Python files of a folder."""
+    contents = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        contents.update(path.read_bytes())
+    return contents.hexdigest()[:12]
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """numba.njit as all kernels need it, with a disk cache that knows what the kernel is made of.
+
+    numba looks at the file of a function alone, but the pieces that are inlined into a kernel stand in several: the
+    digest of all of them becomes part of the kernel's name, and so of its cache file.
+    """
+    function.__qualname__ += f".{digest_of(Path(__file__).parent)}"
+    return numba.njit(**JIT)(function)
 
 
 @dataclass(frozen=True)

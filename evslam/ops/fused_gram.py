@@ -8,7 +8,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from evslam.ops.fused_bins import CHUNK, JIT
+from evslam.ops.fused_bins import CHUNK, compiled
 from evslam.ops.fused_simd import LINE, add_to, load_line, scratch, store, total
 
 _PAIRS = 21  # of six parameters a <= b
@@ -37,7 +37,7 @@ def _compile(dtype: np.dtype) -> Any:
     count = LINE // dtype.itemsize
     memory, columns = _PAIRS * count, 12 * count
 
-    @numba.njit(**JIT)
+    @compiled
     def gram(events: Any, focal: Any, out: Any) -> None:
         n, moving = events.shape[1], events.shape[0] > 3
         partial, work = scratch(events, memory), scratch(events, columns)

@@ -16,7 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from evslam.ops.fused_bins import CHUNK, CX, CY, FX, FY, INDEX, JIT, add3, place
+from evslam.ops.fused_bins import CHUNK, CX, CY, FX, FY, INDEX, add3, compiled, place
 from evslam.ops.fused_kernels import H_ROWS, M_ROWS, torque
 from evslam.ops.fused_simd import LINE, add_to, load, load_line, load_pairs, pair_total, scratch, store, total
 from evslam.ops.fused_taps import gather, spread, store_taps, taps_at
@@ -36,7 +36,7 @@ def compile_curvature(degree: int, moving: bool, dtype: np.dtype) -> Callable[..
     taps, pairs, slots = (degree + 1) * count, 2 * count, SUMS + size * (size + 1) // 2
     memory, columns, rest = slots * count, 3 * size * count, 9 * count
 
-    @numba.njit(**JIT)
+    @compiled
     def curvature(events: Any, motion: Any, coords: Any, slope: Any, directions: Any, sums: Any) -> None:
         twist, table, view, stride = motion
         n = events.shape[1]
@@ -202,7 +202,7 @@ def load3(work: Any, row: int) -> Any:
     return load_line(work, row * count), load_line(work, (row + 1) * count), load_line(work, (row + 2) * count)
 
 
-@numba.njit(cache=True)
+@compiled
 def assemble(sums: Any, twist: Any, size: int) -> Any:
     """Sum over the events of J^T G J + g d2u/dp2, (6, 6) or (3, 3), from the sums of `compile_curvature`."""
     out, k = np.zeros((size, size)), SUMS
@@ -228,7 +228,7 @@ def _unit(axis: int) -> Any:
     return (1.0 if axis == 0 else 0.0, 1.0 if axis == 1 else 0.0, 1.0 if axis == 2 else 0.0)
 
 
-@numba.njit(cache=True)
+@compiled
 def _turned(rows: Any, w: Any) -> Any:
     """sum h (dV/dw_b e_a): dV/dw_b = B [e_b] + C ([e_b] [w] + [w] [e_b]) + w_b (DB [w] + DC [w]^2)."""
     out = np.zeros((3, 3))
@@ -243,7 +243,7 @@ def _turned(rows: Any, w: Any) -> Any:
     return out
 
 
-@numba.njit(cache=True)
+@compiled
 def _bent(rows: Any, v: Any, w: Any) -> Any:
     """Second derivatives of sum rho m V v, (6, 6), its rows and columns of v only above the diagonal."""
     out = np.zeros((6, 6))

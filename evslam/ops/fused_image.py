@@ -14,7 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from evslam.ops.fused_bins import JIT, Grid
+from evslam.ops.fused_bins import Grid, compiled
 from evslam.ops.fused_simd import add_to, lane, load, scratch
 from evslam.ops.fused_taps import channels_of
 
@@ -51,7 +51,7 @@ def log_likelihood_at(count: float) -> Any:
     return a - b + np.log(q / p) + _OFFSET + count * _LOG_Q, da - db + _LOG_Q, dda - ddb
 
 
-@numba.njit(**JIT)
+@compiled
 def _mean_square(image: Any, slope: Any, frame: Any, centred: bool) -> float:
     """Mean square, or variance if `centred`: value, and dL/dH to `slope`. frame: (H, W, pad, stride)."""
     height, width, pad, stride = frame
@@ -72,7 +72,7 @@ def _mean_square(image: Any, slope: Any, frame: Any, centred: bool) -> float:
     return squares / number - mean * mean
 
 
-@numba.njit(**JIT)
+@compiled
 def _log_likelihood(image: Any, slope: Any, frame: Any, curvature: bool) -> float:
     """Mean log likelihood: value, and dL/dH to `slope`, or d2L/dH2 if `curvature`."""
     height, width, pad, stride = frame
@@ -95,7 +95,7 @@ def _add_scaled(target: Any, start: int, source: Any, first: int, count: int, sc
         target[start + i] += scale * source[first + i]
 
 
-@numba.njit(**JIT)
+@compiled
 def _gradient_magnitude(image: Any, slope: Any, frame: Any) -> float:
     """Mean squared central differences of the inner pixels: value, and dL/dH to `slope`."""
     height, width, pad, stride = frame
@@ -136,7 +136,7 @@ def _compile_gram(size: int) -> Callable[..., None]:
     channels = channels_of(size)
     memory = (size + 1) * channels
 
-    @numba.njit(**JIT)
+    @compiled
     def gram(directions: Any, weight: Any, frame: Any, step: int, out: Any) -> None:
         height, width, pad, stride = frame
         sums, border = scratch(directions, memory), 1 if step else 0
@@ -184,7 +184,7 @@ def gauss_taps(sigma: float, dtype: np.dtype) -> np.ndarray:
     return np.asarray(taps / taps.sum(), dtype)
 
 
-@numba.njit(**JIT)
+@compiled
 def _blur(source: Any, target: Any, taps: Any, frame: Any, channels: int) -> None:
     height, width, pad, stride = frame
     reach, size = len(taps) // 2, width * channels

@@ -13,7 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from evslam.ops.fused_bins import BOTTOM, CHUNK, CX, CY, FX, FY, INDEX, JIT, LOW, RIGHT, add3, place
+from evslam.ops.fused_bins import BOTTOM, CHUNK, CX, CY, FX, FY, INDEX, LOW, RIGHT, add3, compiled, place
 from evslam.ops.fused_simd import LINE, load, load_pairs, pair_total, scratch, store, total, where_between
 from evslam.ops.fused_taps import gather, store_taps, taps_at, vote
 from evslam.ops.fused_warp import DB, DC, B, C, cross, cross3, dot, inverse, polynomial, rotate, shift
@@ -32,7 +32,7 @@ def compile_forward(degree: int, gradient_degree: int, moving: bool, dtype: np.d
     count, unused = LINE // dtype.itemsize, dtype.type(gradient_degree // 2)
     memory = (degree + 1) * count
 
-    @numba.njit(**JIT)
+    @compiled
     def forward(events: Any, motion: Any, coords: Any, image: Any) -> None:
         twist, table, view, stride = motion
         n = events.shape[1]
@@ -69,7 +69,7 @@ def compile_backward(degree: int, moving: bool, dtype: np.dtype) -> Callable[...
     count, slots = LINE // dtype.itemsize, 3 * (H_ROWS + M_ROWS)
     taps, pairs, memory = (degree + 1) * count, 2 * count, slots * count
 
-    @numba.njit(**JIT)
+    @compiled
     def backward(events: Any, motion: Any, coords: Any, slope: Any, sums: Any) -> None:
         twist, table, view, stride = motion
         n = events.shape[1]
@@ -132,7 +132,7 @@ def add_translation(partial: Any, t: Any, table: Any, twist: Any, m: Any, h: Any
     return h[0] - ex, h[1] - ey, h[2] - ez
 
 
-@numba.njit(cache=True)
+@compiled
 def pull_back(sums: Any, twist: Any) -> Any:
     """Gradient (6,) from the sums over the events (12, 3).
 

@@ -43,7 +43,7 @@ def series(omega: np.ndarray, longest: float, dtype: np.dtype) -> np.ndarray | N
         omega: (3,) rad/s. longest: largest |t| in s. dtype: of the events; decides how many terms are needed.
 
     Returns:
-        None when an event turns by more than MAX_ANGLE.
+        None when an event turns by more than MAX_ANGLE, or so fast that a coefficient overflows.
     """
     rate = float(omega @ omega)
     s = rate * longest * longest
@@ -53,7 +53,10 @@ def series(omega: np.ndarray, longest: float, dtype: np.dtype) -> np.ndarray | N
     while terms < _MOST_TERMS and term > tolerance:
         term *= s / ((2 * terms) * (2 * terms + 1))
         terms += 1
-    return np.ascontiguousarray((_TABLE[:, :terms] * rate ** np.arange(terms))[:, ::-1].astype(dtype))
+    table = _TABLE[:, :terms] * rate ** np.arange(terms)
+    if np.abs(table).max() > np.finfo(dtype).max:
+        return None
+    return np.ascontiguousarray(table[:, ::-1].astype(dtype))
 
 
 @numba.njit(forceinline=True)

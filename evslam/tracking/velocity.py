@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from evslam.climb import FREE_PARAMETERS, PRIOR_WEIGHT, Level, climb, speed_prior
 from evslam.config import BatchConfig, TrackerConfig
 from evslam.errors import SolverError
 from evslam.geometry.camera import Camera
 from evslam.objective import BatchContrast, MotionProblem, Prior, objective_by_name
 from evslam.ops.kernels import bin_kernel
-from evslam.optim import Limits, Metric, maximise
+from evslam.optim import Metric, maximise
 from evslam.types import EventBatch, TrackingState
 from evslam.warp import Canvas
-
-PRIOR_WEIGHT = 0.01  # contrast gain that one squared prior deviation is worth
-FREE_PARAMETERS = {"rotation": slice(3, 6), "6dof": slice(0, 6)}
 
 
 @dataclass(frozen=True)
@@ -48,16 +47,19 @@ class VelocityTracker:
         self.limits = limits
         self.mode = mode
         self.free = FREE_PARAMETERS[mode]
-        bin_kernel(config.kernel, config.gradient, "linear", 2)  # refuses unknown names before the first batch
-        self.measure = objective_by_name(config.objective)
+        # refuse unknown names before the first batch
+        bin_kernel(config.kernel, config.gradient, "linear", 2)
+        objective_by_name(config.objective)
         self.event_rate = 0.0  # events/s of tracked batches, falling slowly
         self.curvature: np.ndarray | None = None  # of the last maximisation: a good guess for the next
 
-    def contrast(self, batch: EventBatch, scale: float = 1.0) -> BatchContrast:
-        """The objective of a batch on a canvas at `scale` of the sensor's resolution."""
-        canvas = Canvas.from_camera(self.camera, self.config.margin, scale)
+    def contrast(self, batch: EventBatch, scale: float = 1.0, coarse: bool = False) -> BatchContrast:
+        """The objective of a batch on a canvas at `scale` of the sensor's resolution; coarse: blurred and wider."""
+        config = self.config
+        margin, blur = (config.coarse_margin, config.coarse_blur) if coarse else (config.margin, 0.0)
+        canvas, measure = Canvas.from_camera(self.camera, margin, scale), objective_by_name(config.objective, blur)
         inverse_depth = 0.0 if self.mode == "rotation" else 1.0
-        return BatchContrast(batch, canvas, self.config.kernel, self.config.gradient, self.measure, inverse_depth)
+        return BatchContrast(batch, canvas, config.kernel, config.gradient, measure, inverse_depth)
 
     def estimate(self, batch: EventBatch, prior: np.ndarray, warm: bool) -> VelocityEstimate:
         """Estimate the twist of a batch.
@@ -103,24 +105,22 @@ class VelocityTracker:
 
     def _search(self, batch: EventBatch, prior: np.ndarray | None) -> tuple[np.ndarray, int]:
         """Climb to the nearest maximum, scale by scale; returns the twist and the evaluations spent."""
-        twist, evaluations = np.zeros(6) if prior is None else prior.copy(), 0
-        for scale in self.config.start_scales if prior is None else self.config.warm_scales:
-            twist, spent = self._climb(self.contrast(batch, scale), twist, prior)
-            evaluations += spent
-        return twist, evaluations
-
-    def _climb(self, contrast: BatchContrast, twist: np.ndarray, prior: np.ndarray | None) -> tuple[np.ndarray, int]:
-        metric = self._metric(contrast)
-        problem = self._problem(contrast, metric, twist, (twist if prior is None else prior)[self.free])
-        tolerance = self.config.step_tolerance_px * contrast.canvas.fx / self.camera.fx
-        limits = Limits(tolerance, self.config.max_evaluations)
+        twist = np.zeros(6) if prior is None else prior.copy()
         known = None if prior is None else self.curvature
         method = "newton" if known is None else "bfgs"  # bfgs is faster, given a curvature to begin with
-        optimum = maximise(problem, twist[self.free], metric, limits, curvature=known, method=method)
-        self.curvature = optimum.curvature
-        moved = twist.copy()
-        moved[self.free] = optimum.parameters
-        return moved, optimum.evaluations
+
+        def level(scale: float, coarse: bool, parameters: np.ndarray) -> Level:
+            twist[self.free] = parameters
+            contrast = self.contrast(batch, scale, coarse)
+            metric = self._metric(contrast)
+            problem = self._problem(contrast, metric, twist, (twist if prior is None else prior)[self.free])
+            return Level(problem, metric, self.config.step_tolerance_px * contrast.canvas.fx / self.camera.fx)
+
+        scales = self.config.start_scales if prior is None else self.config.warm_scales
+        solver = partial(maximise, curvature=known, method=method)
+        optima = climb(scales, level, twist[self.free], solver, self.config.max_evaluations)
+        self.curvature, twist[self.free] = optima[-1].curvature, optima[-1].parameters
+        return twist, sum(each.evaluations for each in optima)
 
     def _problem(
         self, contrast: BatchContrast, metric: Metric, twist: np.ndarray, expected: np.ndarray
@@ -131,8 +131,7 @@ class VelocityTracker:
         if self.mode == "rotation":
             return MotionProblem(plain, twist, self.free, scale)
         change = PRIOR_WEIGHT / self.config.prior_px**2 * metric.upper.T @ metric.upper
-        speed = PRIOR_WEIGHT / self.config.prior_speed**2 * np.diag([1.0, 1, 1, 0, 0, 0])
-        priors = Prior(change, expected), Prior(speed, np.zeros(6))
+        priors = Prior(change, expected), speed_prior(self.config.prior_speed, self.free)
         return MotionProblem(plain, twist, self.free, scale, priors)
 
     def _metric(self, contrast: BatchContrast) -> Metric:

@@ -74,6 +74,22 @@ def test_the_tables_hold_every_configuration(rows: list[dict[str, Any]], tmp_pat
     assert "bootstrap over packets" in (tmp_path / "convergence_rotation.md").read_text()
 
 
+def test_the_page_holds_claims_and_settings(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    """Linear bins: per optimiser two efforts and an error; settings sorted by the time from random starts."""
+    assert tmp_path / "results.md" in report(rows, tmp_path)
+    page = (tmp_path / "results.md").read_text()
+    assert f"{len(rows[0]['figures']['packets'])} packets: tiny" in page
+    claims, settings = page.split("### The paper's claims")[1].split("### Every setting, fastest first")
+    assert claims.count("theirs / ours") == 4
+    assert claims.count("RMS, change in %") == 2
+    header, _, *lines = ([cell.strip() for cell in line.split("|")] for line in settings.strip().splitlines())
+    assert len(lines) == 4
+    times = [line[header.index("random: time [ms]")] for line in lines]
+    known = [float(each.split()[0]) for each in times if each]
+    assert known == sorted(known)
+    assert times == [each for each in times if each] + [""] * times.count("")  # what never arrives stands last
+
+
 def made(configuration: str, gradient: str, ways: list[list[list[float]]], error_deg: float) -> dict[str, Any]:
     """A row whose packets have one warm run each, with the given ways and angular error about x."""
     twist = [0, 0, 0, float(np.radians(error_deg)), 0, 0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,11 @@ from torch import Tensor
 
 from evslam.errors import ConfigError
 from evslam.objective import Blurred, Measure, gradient_magnitude, log_likelihood, mean_square, variance
-from evslam.ops import bin_events
+from evslam.ops import bin_events, fused_bins
 from evslam.ops.fused import Chain, FusedContrast
+from evslam.ops.fused_bins import digest_of
+from evslam.ops.fused_hessian import assemble
+from evslam.ops.fused_kernels import compile_backward, compile_forward
 from evslam.warp import Canvas, interaction_matrix, warp_events
 
 CANVAS = Canvas(40.0, 44.0, 19.5, 14.5, (30, 40))
@@ -192,6 +197,23 @@ def test_half_a_turn_within_a_batch_is_refused_as_not_a_number() -> None:
     assert np.isnan(slope).all()
     assert np.isnan(bend).all()
     assert np.isfinite(chain.value(0.9 * fast))
+
+
+def test_the_disk_cache_notices_an_edit_of_any_file(tmp_path: Path) -> None:
+    """The digest of all sources is part of the name under which numba keeps a kernel."""
+    (tmp_path / "taps.py").write_text("degree = 2\n")
+    (tmp_path / "simd.py").write_text("lanes = 8\n")
+    before = digest_of(tmp_path)
+    (tmp_path / "simd.py").write_text("lanes = 4\n")
+    digest_of.cache_clear()
+    assert digest_of(tmp_path) != before
+    own = digest_of(Path(fused_bins.__file__).parent)
+    kernels = (
+        compile_forward(2, 4, True, np.dtype(np.float32)),
+        compile_backward(4, True, np.dtype(np.float32)),
+        assemble,
+    )
+    assert all(own in kernel.py_func.__qualname__ for kernel in kernels)
 
 
 def test_no_events_make_an_empty_image() -> None:
