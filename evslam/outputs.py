@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,10 @@ from evslam.viz.batch_log import load_batch_log
 from evslam.viz.images import save_compensation, save_panorama
 from evslam.viz.plots import plot_run
 
-BATCH_COLUMNS = "t_ref_us,vx,vy,vz,wx,wy,wz,state,contrast,evaluations,num_events"
+BATCH_COLUMNS = (
+    "t_ref_us,vx,vy,vz,wx,wy,wz,state,contrast,evaluations,num_events,"
+    "cov_wx_wx,cov_wx_wy,cov_wx_wz,cov_wy_wy,cov_wy_wz,cov_wz_wz"
+)
 CHECKPOINT_FILE = "checkpoint.pt"
 ONLINE_FILE = "trajectory_online.txt"
 POSED = (TrackingState.TRACKING, TrackingState.SPARSE)
@@ -50,7 +54,9 @@ class RunWriter:
         """Append one batch; poses are written when it is tracked or bridged, never when it is lost."""
         twist = ",".join(f"{value:.9g}" for value in result.twist.tolist())
         numbers = f"{result.contrast:.6g},{result.evaluations},{result.num_events}"
-        self.batches.write(f"{result.t_ref_us},{twist},{result.state.value},{numbers}\n")
+        upper = result.covariance[3:, 3:][tuple(torch.triu_indices(3, 3))]
+        covariance = ",".join("" if math.isnan(value) else f"{value:.6g}" for value in upper.tolist())
+        self.batches.write(f"{result.t_ref_us},{twist},{result.state.value},{numbers},{covariance}\n")
         if result.state not in POSED:
             return
         if result.path is None:

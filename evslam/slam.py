@@ -51,12 +51,12 @@ class EventSlam:
         if self.panoramic is not None and state is not TrackingState.STARTING:
             trajectory, state, spent = self.panoramic.take(batch, motion.twist[3:], state)
             T_world_ref, T_world_end = trajectory.poses(np.array([batch.t_ref_us, batch.stop_us]))
-            omega_ref, omega_end = trajectory.omega(np.array([batch.t_ref_us, batch.stop_us]))
-            motion.correct(T_world_end, omega_end if state is TrackingState.TRACKING else None)
-            T_world_cam, twist = torch.from_numpy(T_world_ref), np.concatenate([np.zeros(3), omega_ref])
+            tracked = state is TrackingState.TRACKING
+            motion.correct(T_world_end, trajectory.omega(np.array([batch.stop_us]))[0] if tracked else None)
+            T_world_cam = torch.from_numpy(T_world_ref)
             path, evaluations = trajectory.sampled(batch.start_us, batch.stop_us), evaluations + spent
-            if self.gyro is not None and state is TrackingState.TRACKING:
-                self.gyro.learn(batch.start_us, batch.stop_us, omega_ref)
+            if self.gyro is not None and tracked:
+                self.gyro.learn(batch.start_us, batch.stop_us, estimate.twist[3:])
         return TrackResult(
             t_ref_us=batch.t_ref_us,
             T_world_cam=T_world_cam,
@@ -65,6 +65,7 @@ class EventSlam:
             contrast=estimate.gain,
             evaluations=evaluations,
             num_events=batch.num_events,
+            covariance=torch.from_numpy(estimate.covariance),
             path=path,
         )
 

@@ -108,6 +108,8 @@ class TrackResult:
         contrast: objective of the motion-compensated batch divided by that of the uncompensated batch.
         evaluations: objective evaluations spent.
         num_events: events used.
+        covariance: (6, 6) float64 of the twist as measured from the batch alone; NaN where it was not measured, zero
+            for what is not estimated.
         path: poses at more times of the batch's interval, where they are known; None where t_ref is all.
     """
 
@@ -118,6 +120,7 @@ class TrackResult:
     contrast: float
     evaluations: int
     num_events: int
+    covariance: Tensor
     path: Trajectory | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -22,12 +22,15 @@ from evslam.warp import Canvas
 
 @dataclass(frozen=True)
 class VelocityEstimate:
-    """Twist (6,) float64 at t_ref, tracking state, contrast gain over the uncompensated batch, evaluations spent."""
+    """Twist (6,) float64 at t_ref, tracking state, contrast gain over the uncompensated batch, evaluations spent, and
+    the covariance (6, 6) of the twist: zero for parameters that are not free, NaN where it was not measured.
+    """
 
     twist: np.ndarray
     state: TrackingState
     gain: float
     evaluations: int
+    covariance: np.ndarray = field(default_factory=lambda: np.full((6, 6), np.nan))
 
 
 class VelocityTracker:
@@ -89,7 +92,8 @@ class VelocityTracker:
             evaluations += spent
             if self._supported(few, twist, gain):
                 self.event_rate = max(batch.num_events / duration, 0.9 * self.event_rate)
-                return VelocityEstimate(twist, TrackingState.TRACKING, gain, evaluations)
+                covariance = self._covariance(few, twist)
+                return VelocityEstimate(twist, TrackingState.TRACKING, gain, evaluations, covariance)
         quiet = batch.num_events / duration < self.config.quiet_share * self.event_rate
         return VelocityEstimate(prior, TrackingState.SPARSE if quiet else TrackingState.LOST, 1.0, evaluations)
 
@@ -133,6 +137,21 @@ class VelocityTracker:
         change = PRIOR_WEIGHT / self.config.prior_px**2 * metric.upper.T @ metric.upper
         priors = Prior(change, expected), speed_prior(self.config.prior_speed, self.free)
         return MotionProblem(plain, twist, self.free, scale, priors)
+
+    def _covariance(self, batch: EventBatch, twist: np.ndarray) -> np.ndarray:
+        """Inverse of minus the Hessian of N log contrast, as if that were a log likelihood; (6, 6).
+
+        On simulated rotations the median normalised error squared is 0.8 to 1.6 of that of a normal distribution
+        (`python -m evslam.eval.bench.covariance`). NaN where the contrast has no maximum in every direction.
+        """
+        value, _, bend = self.contrast(batch, self.config.warm_scales[-1]).problem().hessian(twist)
+        information = -batch.num_events * bend[self.free, self.free] / value
+        out = np.zeros((6, 6))
+        if np.isfinite(information).all() and np.linalg.eigvalsh(information).min() > 0:
+            out[self.free, self.free] = np.linalg.inv(information)
+        else:
+            out[self.free, self.free] = np.nan
+        return out
 
     def _metric(self, contrast: BatchContrast) -> Metric:
         """Mean square displacement in bins per unit of each free parameter, over the batch's events."""

@@ -124,7 +124,9 @@ def test_live_viewer_draws_offscreen() -> None:
     image[:, 12] = 1.0
     for t_us, pose in zip(walk().t_us[:30], walk().poses[:30], strict=True):
         pose_tensor = torch.tensor(pose)
-        result = TrackResult(int(t_us), pose_tensor, torch.zeros(6), TrackingState.TRACKING, 1.0, 1, 1)
+        result = TrackResult(
+            int(t_us), pose_tensor, torch.zeros(6), TrackingState.TRACKING, 1.0, 1, 1, torch.zeros(6, 6)
+        )
         viewer.update(result, image)
         StubViewer().update(result, image)
     for window, least in ((viewer._scene, 100), (viewer._events, 1000)):
