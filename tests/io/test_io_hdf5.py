@@ -11,6 +11,7 @@ from evslam.errors import DataError
 from evslam.eval.bench.format_files import write_dsec
 from evslam.io import hdf5, hdf5_writer
 from evslam.io.hdf5 import Hdf5Reader
+from evslam.io.hdf5_salvage import PaddedFile
 from evslam.io.hdf5_writer import Hdf5Writer
 from evslam.io.text import TextReader, write_events_text
 from evslam.types import Events
@@ -241,3 +242,11 @@ def test_interrupted_writing_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_half(tmp_path / "e.h5")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_length_is_not_padded_with_gigabytes(tmp_path: Path) -> None:
+    (tmp_path / "e.h5").write_bytes(bytes(100))
+    file = PaddedFile(tmp_path / "e.h5", 1 << 40)
+    assert file.read(200) == bytes(200)
+    with pytest.raises(OSError, match=r"bytes are asked for at byte 200 of 100"):
+        file.read(1 << 25)
