@@ -93,7 +93,8 @@ def num_whole(dataset: h5py.Dataset, num_bytes: int) -> int:
             chunk = dataset.id.get_chunk_info_by_coord((start, *[0] * (dataset.ndim - 1)))
         except (OSError, RuntimeError, ValueError):
             return start
-        if chunk.byte_offset is None or chunk.byte_offset + chunk.size > num_bytes:
+        # A lost index is read as zeros: a chunk at the place of the superblock.
+        if not chunk.byte_offset or not chunk.size or chunk.byte_offset + chunk.size > num_bytes:
             return start
     return len(dataset)
 
