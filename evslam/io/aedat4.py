@@ -19,7 +19,7 @@ import lz4.frame
 import numpy as np
 
 from evslam.errors import DataError
-from evslam.io.events import HOLDBACK_US, RawEvents, ReadCounts
+from evslam.io.events import HOLDBACK_US, RawEvents, ReadCounts, merged
 from evslam.io.files import opened
 from evslam.io.flatbuffer import FlatBufferError, Table
 from evslam.io.reader import FileReader, Frame, Place
@@ -165,6 +165,10 @@ class Aedat4Reader(FileReader):
         return first
 
     def _blocks(self, start_us: int | None, counts: ReadCounts) -> Iterator[RawEvents]:
+        return merged(self._decoded(start_us, counts))
+
+    def _decoded(self, start_us: int | None, counts: ReadCounts) -> Iterator[RawEvents]:
+        """The packets with events; what cannot be decoded is counted."""
         counts.truncated_bytes = self._truncated_bytes
         packets = self._packets[self._ids["EVTS"]]
         for index in range(0 if start_us is None else self._index_before(start_us), len(packets)):

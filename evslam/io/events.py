@@ -15,6 +15,7 @@ HOLDBACK_EVENTS = 1 << 22  # but at most this many events are held back for it
 MAX_T_US = 10**17  # the year 5138: a later time is in another unit
 MAX_SHARE_OUTSIDE = 0.01
 MIN_READ_FOR_SHARE = 10_000
+MERGED_EVENTS = 1 << 14
 LARGEST_SENSOR = SensorSize(height=1 << 16, width=1 << 16)
 
 
@@ -69,6 +70,32 @@ class RawEvents:
     y: np.ndarray
     p: np.ndarray
     place: Callable[[int], str]
+
+
+def merged(chunks: Iterable[RawEvents], least: int = MERGED_EVENTS) -> Iterator[RawEvents]:
+    """Joins chunks to such of at least `least` events (the last may be smaller): a small one costs as much to check."""
+    parts: list[RawEvents] = []
+    for raw in chunks:
+        parts.append(raw)
+        if sum(len(part.t) for part in parts) >= least:
+            yield _joined(parts)
+            parts = []
+    if parts:
+        yield _joined(parts)
+
+
+def _joined(parts: list[RawEvents]) -> RawEvents:
+    if len(parts) == 1:
+        return parts[0]
+    stops = np.cumsum([len(part.t) for part in parts])
+
+    def place(index: int) -> str:
+        number = int(np.searchsorted(stops, index, "right"))
+        return parts[number].place(index - (int(stops[number - 1]) if number else 0))
+
+    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in "txyp")
+    t, x, y, p = columns
+    return RawEvents(t, x, y, p, place)
 
 
 def validated(

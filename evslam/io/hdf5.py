@@ -98,11 +98,11 @@ class Hdf5Reader(FileReader):
                         f"where the events are; copy it again"
                     ) from None
                 raise
-            except (RuntimeError, KeyError, TypeError) as error:  # h5py on damaged metadata
+            except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:  # h5py on damaged metadata
                 raise DataError(f"{self.path}: damaged ({reason(error)}); copy or convert it again") from None
             try:
                 yield columns
-            except (RuntimeError, KeyError, TypeError) as error:  # h5py on damaged metadata
+            except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:  # h5py on damaged metadata
                 raise DataError(f"{self.path}: damaged ({reason(error)}); copy or convert it again") from None
 
     @contextmanager

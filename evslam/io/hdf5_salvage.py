@@ -15,6 +15,7 @@ from evslam.io.files import opened
 
 SUPERBLOCK_BYTES = 48
 MAX_CHUNKS = 1 << 22
+MAX_PADDING = 1 << 24  # bytes beyond the end in one read: more is asked for only where a length is damaged
 
 
 def stated_bytes(path: Path) -> int:
@@ -35,6 +36,7 @@ class PaddedFile(io.RawIOBase):
 
     def __init__(self, path: Path, num_bytes: int) -> None:
         self._file = opened(path)
+        self._there = self._file.seek(0, 2)
         self._num_bytes = num_bytes
         self._position = 0
 
@@ -55,6 +57,8 @@ class PaddedFile(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
         number = max(min(len(view), self._num_bytes - self._position), 0)
+        if min(self._position + number - self._there, number) > MAX_PADDING:
+            raise OSError(f"{number} bytes are asked for at byte {self._position} of {self._there}")
         self._file.seek(self._position)
         content = self._file.read(number)
         view[: len(content)] = content
@@ -89,7 +93,8 @@ def num_whole(dataset: h5py.Dataset, num_bytes: int) -> int:
             chunk = dataset.id.get_chunk_info_by_coord((start, *[0] * (dataset.ndim - 1)))
         except (OSError, RuntimeError, ValueError):
             return start
-        if chunk.byte_offset is None or chunk.byte_offset + chunk.size > num_bytes:
+        # A lost index is read as zeros: a chunk at the place of the superblock.
+        if not chunk.byte_offset or not chunk.size or chunk.byte_offset + chunk.size > num_bytes:
             return start
     return len(dataset)
 

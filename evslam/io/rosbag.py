@@ -20,7 +20,7 @@ from evslam.errors import DataError
 from evslam.io.bag_salvage import BagSalvage, McapSalvage
 from evslam.io.calibration import Intrinsics
 from evslam.io.event_packet import Columns, PacketDecoder
-from evslam.io.events import RawEvents, ReadCounts
+from evslam.io.events import RawEvents, ReadCounts, merged
 from evslam.io.files import opened
 from evslam.io.reader import FileReader, Frame, Place
 from evslam.io.ros_messages import (
@@ -200,6 +200,10 @@ class RosbagReader(FileReader):
             span *= 8
 
     def _blocks(self, start_us: int | None, counts: ReadCounts) -> Iterator[RawEvents]:
+        return merged(self._raw_events(start_us, counts))
+
+    def _raw_events(self, start_us: int | None, counts: ReadCounts) -> Iterator[RawEvents]:
+        """The events of each message."""
         counts.truncated_bytes = self._lost_bytes
         start_ns = None
         if start_us is not None and start_us > self.t_first_us:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 from evslam.errors import DataError
-from evslam.io.events import HOLDBACK_US, RawEvents, ReadCounts, validated, windowed
+from evslam.io.events import HOLDBACK_US, RawEvents, ReadCounts, merged, validated, windowed
 from evslam.types import Events, SensorSize
 
 SIZE = SensorSize(height=180, width=240)
@@ -169,3 +169,12 @@ def test_windowed_stops_reading_after_the_window() -> None:
         raise AssertionError("read beyond the window")
 
     assert [part.t.tolist() for part in windowed(stream(), 2, 3, 10)] == [[2]]
+
+
+@pytest.mark.parametrize("least", [1, 2, 3, 5, 100])
+def test_merged_chunks_hold_the_same_events_at_the_same_places(least: int) -> None:
+    parts = [raw([1, 2], first=0), raw([3], first=2), raw([4, 5, 6], first=3)]
+    joined = list(merged(iter(parts), least))
+    assert np.concatenate([part.t for part in joined]).tolist() == [1, 2, 3, 4, 5, 6]
+    assert [part.place(i) for part in joined for i in range(len(part.t))] == [f"file, event {i}" for i in range(6)]
+    assert all(len(part.t) >= least for part in joined[:-1])

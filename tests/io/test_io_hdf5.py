@@ -11,6 +11,7 @@ from evslam.errors import DataError
 from evslam.eval.bench.format_files import write_dsec
 from evslam.io import hdf5, hdf5_writer
 from evslam.io.hdf5 import Hdf5Reader
+from evslam.io.hdf5_salvage import PaddedFile
 from evslam.io.hdf5_writer import Hdf5Writer
 from evslam.io.text import TextReader, write_events_text
 from evslam.types import Events
@@ -241,3 +242,26 @@ def test_interrupted_writing_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_half(tmp_path / "e.h5")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_length_is_not_padded_with_gigabytes(tmp_path: Path) -> None:
+    (tmp_path / "e.h5").write_bytes(bytes(100))
+    file = PaddedFile(tmp_path / "e.h5", 1 << 40)
+    assert file.read(200) == bytes(200)
+    with pytest.raises(OSError, match=r"bytes are asked for at byte 200 of 100"):
+        file.read(1 << 25)
+
+
+def test_every_cut_is_a_beginning_or_refused(tmp_path: Path) -> None:
+    """Also where the index of a dataset is lost, which is read as zeros."""
+    events = random_events(300)
+    with Hdf5Writer(tmp_path / "whole.h5") as writer:
+        writer.append(events)
+    content = (tmp_path / "whole.h5").read_bytes()
+    for stop in range(len(content) - 4_000, len(content), 61):
+        (tmp_path / "e.h5").write_bytes(content[:stop])
+        try:
+            found = whole(Hdf5Reader(tmp_path / "e.h5"))
+        except DataError:
+            continue
+        assert_equal(found, events[: len(found)])
