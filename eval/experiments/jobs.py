@@ -186,9 +186,10 @@ def local(processes: int) -> Executor:
         for job, row in _pooled(list(left.values()), workplace, processes):
             del left[job.file_name]
             yield job, row
-        # A process died and took the others' work with it; nobody can tell whose fault it was. Each job by itself now.
+        # A process died and took the others' work with it; nobody can tell whose fault it was, and some may not have
+        # begun. Each job by itself now, twice if need be.
         for job in left.values():
-            alone = list(_pooled([job], workplace, 1))
+            alone = list(_pooled([job], workplace, 1)) or list(_pooled([job], workplace, 1))
             yield from alone or [
                 (job, {"status": "failed", "error": "its process died twice; is there enough memory?"})
             ]
