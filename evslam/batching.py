@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evslam.config import BatchConfig
+from evslam.settings import BatchConfig
 from evslam.types import EventBatch, Events
 
 

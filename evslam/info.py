@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evslam.config import NoiseConfig
 from evslam.errors import EvslamError
 from evslam.io.pose_checks import compare_with_rates
 from evslam.io.recording import Recording
 from evslam.noise import NoiseFilter
+from evslam.settings import NoiseConfig
 from evslam.types import Events
 
 NUM_BINS = 500  # of the rate over time

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from evslam.config import NoiseConfig
 from evslam.noise_kernels import NEVER, filter_events, find_hot
+from evslam.settings import NoiseConfig
 from evslam.types import Events, SensorSize
 
 WINDOW_US = 500_000  # the mask of hot pixels is renewed at multiples of it

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evslam.batching import BearingTable, Packet, packets
-from evslam.config import BatchConfig
 from evslam.geometry.camera import Camera
+from evslam.settings import BatchConfig
 from evslam.types import Events, SensorSize
 
 LIMITS = BatchConfig(num_events=4, max_duration_s=100e-6, max_displacement_px=10.0, min_events=1, min_share=0.0)

@@ -11,8 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evslam.config import Config, SensorConfig, build, dump_config, load_config
+from evslam.config import Config, build, dump_config, load_config
 from evslam.errors import ConfigError
+from evslam.settings import SensorConfig
 
 
 def written(folder: Path, text: str) -> Path:

@@ -12,12 +12,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evslam.config import NoiseConfig, load_config
+from evslam.config import load_config
 from evslam.errors import ConfigError
 from evslam.io.recording import open_recording
 from evslam.noise import SLOT_US, WINDOW_US, NoiseFilter
 from evslam.noise_kernels import find_hot
 from evslam.session import RunOptions, open_session
+from evslam.settings import NoiseConfig
 from evslam.types import Events, SensorSize
 
 SIZE = SensorSize(height=9, width=12)

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from evslam.config import NoiseConfig, load_config
+from evslam.config import load_config
 from evslam.io.recording import open_recording
 from evslam.io.sensor import read_meta
 from evslam.noise import NoiseFilter
+from evslam.settings import NoiseConfig
 from evslam.types import Events, SensorSize
 
 SIZES = ((240, 180), (640, 480), (1280, 720))

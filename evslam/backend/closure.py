@@ -9,8 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from evslam.backend.relocalisation import find_place
 from evslam.backend.rotation_trajectory import RotationTrajectory, panorama_grid
-from evslam.config import RelocaliseConfig
 from evslam.ops.sphere import SphereContrast
+from evslam.settings import RelocaliseConfig
 
 _EARLY_S, _LATE_S = 0.4, 0.03  # events of the early view make a panorama, those of the late one are placed on it
 _NODES = 9

@@ -8,11 +8,11 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 from scipy.spatial.transform import Rotation
 
-from evslam.config import RelocaliseConfig
 from evslam.errors import SolverError
 from evslam.ops.sphere import SphereContrast, SphereEvents, SphereGrid
 from evslam.optim import maximise
 from evslam.problem import Limits, Metric
+from evslam.settings import RelocaliseConfig
 
 _RIDGE_PX, _RIDGE_CONTRAST = 5, 1.2  # a ridge exceeds its surroundings of so many pixels by this factor
 

@@ -11,11 +11,11 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from evslam.backend.rotation_adjustment import Priors, SplineContrast, sharpen
-from evslam.config import AdjustConfig
 from evslam.errors import ConfigError
 from evslam.geometry.spline import RotationSpline
 from evslam.ops.kernels import DEGREE
 from evslam.ops.sphere import SphereContrast, SphereEvents, SphereGrid, sphere_events
+from evslam.settings import AdjustConfig
 from evslam.types import EventBatch, Trajectory
 
 SPLINE_DEGREE = 3

@@ -16,7 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from evslam.ops.fused_bins import CX, CY, FX, FY, INDEX, JIT, place
+from evslam.ops.fused_bins import CX, CY, FX, FY, INDEX, compiled, place
 from evslam.ops.fused_simd import (
     LINE,
     load,
@@ -87,7 +87,7 @@ def compile_sphere_forward(degree: int, dtype: np.dtype) -> Callable[..., None]:
     count = LINE // dtype.itemsize
     memory = (degree + 1) * count
 
-    @numba.njit(**JIT)
+    @compiled
     def forward(events: Any, interval: Any, motion: Any, coords: Any, image: Any) -> None:
         rotation, view, stride = motion
         n = events.shape[1]
@@ -135,7 +135,7 @@ def compile_sphere_backward(degree: int, dtype: np.dtype) -> Callable[..., None]
     count = LINE // dtype.itemsize
     taps, pairs = (degree + 1) * count, 2 * count
 
-    @numba.njit(**JIT)
+    @compiled
     def backward(events: Any, interval: Any, motion: Any, coords: Any, slope: Any, sums: Any) -> None:
         rotation, view, stride = motion
         n = events.shape[1]
@@ -173,7 +173,7 @@ def compile_sphere_backward(degree: int, dtype: np.dtype) -> Callable[..., None]
     return backward
 
 
-@numba.njit(**JIT)
+@compiled
 def begin(background: Any, image: Any, frame: Any) -> None:
     """Rows [first, last) of the image become those of the background, with empty borders; frame as in `finish`."""
     first, last, width, pad, stride = frame
@@ -184,7 +184,7 @@ def begin(background: Any, image: Any, frame: Any) -> None:
         image[start + pad + width : start + stride] = 0
 
 
-@numba.njit(**JIT)
+@compiled
 def finish(background: Any, image: Any, frame: Any) -> float:
     """Bring the votes beyond the seam home and show on either side what lies across it.
 

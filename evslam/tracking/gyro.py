@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 
-from evslam.config import GyroConfig
+from evslam.settings import GyroConfig
 from evslam.types import Imu
 
 _US = 1e-6

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evslam.config import AutoConfig, Config
+from evslam.config import Config
 from evslam.geometry.camera import Camera
+from evslam.settings import AutoConfig
 from evslam.tracking.motion import ConstantVelocity
 from evslam.tracking.velocity import VelocityTracker
 from evslam.types import EventBatch, TrackingState

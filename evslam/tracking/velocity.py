@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from evslam.climb import FREE_PARAMETERS, PRIOR_WEIGHT, Level, climb, speed_prior
-from evslam.config import BatchConfig, TrackerConfig
 from evslam.errors import SolverError
 from evslam.geometry.camera import Camera
 from evslam.objective import BatchContrast, MotionProblem, Prior, objective_by_name
 from evslam.ops.kernels import bin_kernel
 from evslam.optim import Metric, maximise
+from evslam.settings import BatchConfig, TrackerConfig
 from evslam.types import EventBatch, TrackingState
 from evslam.warp import Canvas
 
