@@ -1,4 +1,4 @@
-"""The sections of the configuration: frozen dataclasses without defaults; the values stand in `configs/default.yaml`."""
+"""The sections of the configuration: frozen dataclasses without defaults; values stand in `configs/default.yaml`."""
 
 from __future__ import annotations
 
