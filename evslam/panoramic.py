@@ -13,7 +13,7 @@ from evslam.config import Config
 from evslam.mapping.panorama import Panorama
 from evslam.types import EventBatch, TrackingState
 
-_NUMBERS = ("gap_px", "lost_us", "unchecked_us", "doubts", "agreement")
+_NUMBERS = ("gap_px", "lost_us", "unadjusted_us", "unchecked_us", "doubts", "agreement")
 
 
 class PanoramicTracker:
@@ -34,7 +34,7 @@ class PanoramicTracker:
         self.panorama = Panorama(panorama_grid(config.adjust, config.adjust.width))
         self.gap_px = 0.0  # image motion without measurement
         self.lost_us = 0  # since the place on the panorama was lost
-        self.unchecked_us = 0
+        self.unadjusted_us = self.unchecked_us = 0
         self.doubts = 0  # checks in a row that failed
         self.agreement = 1.0
 
@@ -68,6 +68,10 @@ class PanoramicTracker:
             return trajectory, TrackingState.LOST, 0
         self.gap_px, self.lost_us = 0.0, 0
         trajectory.take(batch)
+        self.unadjusted_us += duration_us
+        if self.unadjusted_us < self.config.adjust.interval_s * 1e6:
+            return trajectory, state, 0
+        self.unadjusted_us = 0
         evaluations = trajectory.adjust(self.panorama.grid, self.panorama.flat)
         left = trajectory.retire()
         if left is not None:

@@ -14,6 +14,7 @@ from evslam.errors import ConfigError, DataError
 from evslam.geometry.camera import Camera
 from evslam.io.recording import Recording, open_recording
 from evslam.noise import NoiseFilter
+from evslam.prefetch import read_ahead
 from evslam.types import EventBatch, Imu, SensorSize
 
 
@@ -75,9 +76,8 @@ class Session:
         `NoiseFilter.state_dict`.
         """
         noise = noise or NoiseFilter(config.noise, self.recording.size, start_us)
-        chunks = noise.clean(
-            self.recording.reader.read(noise.resume_us, self.stop_us, config.run.chunk_events), start_us
-        )
+        chunks = read_ahead(self.recording.reader.read(noise.resume_us, self.stop_us, config.run.chunk_events))
+        chunks = noise.clean(chunks, start_us)
         return (self.table.batch(packet) for packet in packets(chunks, config.batch, start_us, pace))
 
 

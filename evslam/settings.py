@@ -113,7 +113,8 @@ class AdjustConfig:
         smoothness: share of the contrast that a mean squared third difference of one pixel costs.
         stiffness: share of the contrast that a mean squared change of one pixel from the start of a search costs.
         width: columns of the panorama that new events are aligned with.
-        window_knots: knot intervals that are adjusted with every batch.
+        interval_s: the newest part is adjusted once in so much time, at the end of a batch.
+        window_knots: knot intervals that are adjusted then.
         window_evaluations, window_tolerance: evaluations, and the gain in contrast below which the search stops.
         pose_interval_us: microseconds between the poses that are written.
         refine: adjust the whole trajectory at the end.
@@ -132,6 +133,7 @@ class AdjustConfig:
     smoothness: float
     stiffness: float
     width: int
+    interval_s: float
     window_knots: int
     window_evaluations: int
     window_tolerance: float

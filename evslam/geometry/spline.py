@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import BSpline
 from scipy.sparse import csr_matrix, identity
 from scipy.sparse.linalg import splu
 from scipy.spatial.transform import Rotation, Slerp
@@ -71,15 +70,11 @@ class RotationSpline:
         slack = 1e-9 * (1 + last - first)
         if len(t) and not (t.min() >= first - slack and t.max() <= last + slack):
             raise DataError(f"no rotation at {t.min()} to {t.max()} s: the spline covers [{first}, {last}] s")
-        t, degree = np.clip(t, first, last), self.degree
-        before = np.searchsorted(self.knots, t, side="right") - 1 - degree
-        basis = BSpline.design_matrix(t, self.knots, degree).data.reshape(len(t), degree + 1)
-        start = np.clip(before, 0, len(self.control) - degree - 1)
-        return SplineSamples(start, np.ascontiguousarray(np.cumsum(basis[:, :0:-1], 1)[:, ::-1]))
+        return SplineSamples(*spline_kernels.cumulative_basis(self.knots, self.degree, np.clip(t, first, last)))
 
     def rotation(self, t: np.ndarray) -> Rotation:
         """R(t) at times (S,) within the span."""
-        return self.at(t).rotation(self.control)
+        return Rotation.from_matrix(self.at(t).jacobian(self.control)[0])
 
     def angular_velocity(self, t: np.ndarray, step: float = 1e-4) -> np.ndarray:
         """(S, 3) rad/s in body axes, by central differences over +-step seconds, one-sided at the ends."""

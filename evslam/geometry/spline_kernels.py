@@ -79,6 +79,34 @@ def multiply(a: Any, b: Any, out: Any) -> None:
 
 
 @numba.njit(**_JIT)
+def cumulative_basis(knots: Any, degree: int, t: Any) -> Any:
+    """First control rotation that matters (S,), and the cumulative basis functions l_1 ... l_p (S, p), by de Boor.
+
+    Times (S,) lie within [knots[degree], knots[-degree - 1]].
+    """
+    first, share = np.empty(len(t), np.int64), np.empty((len(t), degree))
+    last = len(knots) - degree - 2
+    basis = np.empty(degree + 1)
+    for s in range(len(t)):
+        span = min(np.searchsorted(knots, t[s], side="right") - 1, last)
+        basis[0] = 1.0
+        for p in range(1, degree + 1):
+            saved = 0.0
+            for r in range(p):
+                right, left = knots[span + r + 1] - t[s], t[s] - knots[span + 1 - p + r]
+                part = basis[r] / (right + left)
+                basis[r] = saved + right * part
+                saved = left * part
+            basis[p] = saved
+        first[s] = span - degree
+        total = 0.0
+        for j in range(degree - 1, -1, -1):
+            total += basis[j + 1]
+            share[s, j] = total
+    return first, share
+
+
+@numba.njit(**_JIT)
 def left_jacobians(v: Any) -> Any:
     """`left_jacobian` of each of v (N, 3): (N, 3, 3)."""
     out = np.empty((len(v), 3, 3))

@@ -106,16 +106,28 @@ class SphereGrid:
         """View (W / 2, W) of the pixels of an image."""
         return self.grid.image(flat)
 
-    def frame(self, rotations: np.ndarray, reach: float) -> tuple[int, int, int, int, int]:
-        """First and last row (padded) that events within `reach` radians of the optical axes (S, 3, 3) can touch; and
-        width, pad and stride of the memory.
+    def frame(self, rotations: np.ndarray, reach: float) -> tuple[int, int, int, int, int, int, int]:
+        """What events within `reach` radians of the optical axes (S, 3, 3) can touch: first and last row, first and
+        last column, all padded; then width, pad and stride of the memory. All columns where the view meets the seam or
+        a pole.
         """
-        latitude = np.arcsin(np.clip(rotations[:, 1, 2], -1, 1))
-        pad, border = self.grid.pad, self.gradient_degree + 1
+        axis, pad, border = rotations[:, :, 2], self.grid.pad, self.gradient_degree + 1
+        latitude = np.arcsin(np.clip(axis[:, 1], -1, 1))
         low, high = (float(each) * self.bins_per_radian for each in (latitude.min() - reach, latitude.max() + reach))
         middle = self.grid.height / 2 + pad
-        first, last = int(np.floor(low + middle)) - border, int(np.floor(high + middle)) + border + 1
-        return max(first, 0), min(last, self.grid.rows), self.width, pad, self.grid.stride
+        rows = max(int(low + middle) - border, 0), min(int(high + middle) + border + 1, self.grid.rows)
+        left, right = 0, self.width + 2 * pad
+        cosine = float(np.cos(np.abs(latitude).max()))
+        if np.sin(min(reach, np.pi / 2)) < 0.99 * cosine:
+            longitude = np.arctan2(axis[:, 0], axis[:, 2])
+            aside = float(np.arcsin(np.sin(reach) / cosine))
+            low, high = (
+                float(each) * self.bins_per_radian for each in (longitude.min() - aside, longitude.max() + aside)
+            )
+            middle = self.width / 2 + pad
+            if low + middle > pad + border and high + middle < self.width + pad - border:
+                left, right = int(low + middle) - border, int(high + middle) + border + 1
+        return *rows, left, right, self.width, pad, self.grid.stride
 
 
 class SphereContrast:
@@ -142,7 +154,7 @@ class SphereContrast:
         self._backward = compile_sphere_backward(grid.gradient_degree, DTYPE)
 
     def value(self, rotations: np.ndarray) -> float:
-        """The contrast for rotations (S, 3, 3), R_world_cam of the nodes."""
+        """The contrast for rotations (S, 3, 3), R_world_cam of the nodes; `image` holds what the events can touch."""
         return self._image(rotations, self.image) / max(self.events.num_events, 1)
 
     def gradient(self, rotations: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:

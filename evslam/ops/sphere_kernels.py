@@ -175,38 +175,43 @@ def compile_sphere_backward(degree: int, dtype: np.dtype) -> Callable[..., None]
 
 @compiled
 def begin(background: Any, image: Any, frame: Any) -> None:
-    """Rows [first, last) of the image become those of the background, with empty borders; frame as in `finish`."""
-    first, last, width, pad, stride = frame
+    """The part of the image that `frame` tells becomes that of the background; borders beyond the seam are emptied.
+
+    frame: (first row, last row, first column, last column, width, pad, stride); rows and columns are padded, the last
+    ones excluded.
+    """
+    first, last, left, right, width, pad, stride = frame
     for row in range(first, last):
         start = row * stride
-        image[start : start + pad] = 0
-        image[start + pad : start + pad + width] = background[start + pad : start + pad + width]
-        image[start + pad + width : start + stride] = 0
+        image[start + left : start + right] = background[start + left : start + right]
+        if left < pad:
+            image[start : start + pad] = 0
+        if right > width + pad:
+            image[start + pad + width : start + stride] = 0
 
 
 @compiled
 def finish(background: Any, image: Any, frame: Any) -> float:
     """Bring the votes beyond the seam home and show on either side what lies across it.
 
-    frame: (first row, last row, width, pad, stride); rows beyond the image are borders and do not count. Returns by how
-    much the sum of squares exceeds that of the background.
+    frame: as in `begin`; what lies beyond the image does not count. Returns by how much the sum of squares exceeds that
+    of the background.
     """
-    first, last, width, pad, stride = frame
-    total = 0.0
-    height = width // 2
+    first, last, left, right, width, pad, stride = frame
+    total, height = 0.0, width // 2
     for row in range(first, last):
-        left = row * stride
-        right = left + width
-        for i in range(pad):
-            image[right + i] += image[left + i]
-            image[left + pad + i] += image[right + pad + i]
-        for i in range(pad):
-            image[left + i] = image[right + i]
-            image[right + pad + i] = image[left + pad + i]
+        start = row * stride
+        if left < pad:
+            for i in range(start, start + pad):
+                image[i + width] += image[i]
+                image[i + pad] += image[i + width + pad]
+            for i in range(start, start + pad):
+                image[i] = image[i + width]
+                image[i + width + pad] = image[i + pad]
         if pad <= row < pad + height:
             squares = image.dtype.type(0)
-            for i in range(left + pad, right + pad):
-                squares += image[i] * image[i] - background[i] * background[i]
+            for i in range(start + max(left, pad), start + min(right, width + pad)):
+                squares += (image[i] - background[i]) * (image[i] + background[i])
             total += squares
     return total
 

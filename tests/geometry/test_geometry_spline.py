@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import BSpline
 from scipy.spatial.transform import Rotation
 
 from evslam.errors import DataError
@@ -29,6 +30,16 @@ def test_compiled_rotation_is_the_formula(degree: int) -> None:
     samples = spline.at(np.linspace(*spline.span, 40))
     matrices, _ = samples.jacobian(spline.control)
     assert np.abs(matrices - samples.rotation(spline.control).as_matrix()).max() < 1e-12
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_basis_is_scipy_s(degree: int) -> None:
+    spline = random_spline(6, degree)
+    t = np.append(np.linspace(*spline.span, 50), spline.knots[degree + 2])
+    samples = spline.at(t)
+    dense = np.zeros((len(t), 10))
+    np.put_along_axis(dense, samples.first[:, None] + np.arange(degree + 1), samples.weights, 1)
+    assert np.abs(dense - BSpline.design_matrix(t, spline.knots, degree).toarray()).max() < 1e-12
 
 
 @given(seed=st.integers(0, 10_000), degree=st.integers(1, 3), angle=st.floats(1e-6, 0.9))

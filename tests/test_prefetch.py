@@ -1,0 +1,48 @@
+"""Reading ahead changes nothing but the time it takes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from evslam.errors import DataError
+from evslam.prefetch import read_ahead
+
+
+def test_same_items_in_order() -> None:
+    assert list(read_ahead(iter(range(100)))) == list(range(100))
+    assert list(read_ahead(iter([]))) == []
+
+
+def test_an_error_comes_after_what_was_read_before_it() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise DataError("cut off")
+
+    seen = []
+    with pytest.raises(DataError, match="cut off"):
+        for item in read_ahead(broken()):
+            seen.append(item)
+    assert seen == [1, 2]
+
+
+def test_reads_ahead_but_not_without_limit() -> None:
+    taken = []
+
+    def endless() -> Iterator[int]:
+        for k in range(1000):
+            taken.append(k)
+            yield k
+
+    ahead = read_ahead(endless())
+    assert next(ahead) == 0
+    deadline = time.monotonic() + 5
+    while len(taken) < 3 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert 3 <= len(taken) <= 5
+    ahead.close()  # type: ignore[attr-defined]
+    assert "read ahead" not in [thread.name for thread in threading.enumerate()]
