@@ -95,8 +95,8 @@ class RotationTrajectory:
         """Take the events of the newest batch, thinned."""
         duration = (batch.stop_us - batch.start_us) * _US
         few = batch.thinned(max(round(self.config.events_per_knot * duration / self._spacing(self.speed)), 1))
-        t = few.t.numpy().astype(np.float64) + (batch.t_ref_us - self.start_us) * _US
-        self.recent = np.concatenate([self.recent[0], t]), np.concatenate([self.recent[1], few.bearing.numpy()])
+        t = few.t.cpu().numpy().astype(np.float64) + (batch.t_ref_us - self.start_us) * _US
+        self.recent = np.concatenate([self.recent[0], t]), np.concatenate([self.recent[1], few.bearing.cpu().numpy()])
 
     def skip(self, batch: EventBatch) -> None:
         """Do without the events of the newest batch: there the trajectory keeps the shape that it has been given."""
@@ -110,8 +110,8 @@ class RotationTrajectory:
         few = batch.thinned(max_events)
         start, stop = ((us - self.start_us) * _US for us in (batch.start_us, batch.stop_us))
         nodes = np.linspace(start, stop, self.config.nodes_per_knot + 1)
-        t = few.t.numpy().astype(np.float64) + (batch.t_ref_us - self.start_us) * _US
-        return sphere_events(t, few.bearing.numpy(), nodes), self._around(start).rotation(nodes).as_matrix()
+        t = few.t.cpu().numpy().astype(np.float64) + (batch.t_ref_us - self.start_us) * _US
+        return sphere_events(t, few.bearing.cpu().numpy(), nodes), self._around(start).rotation(nodes).as_matrix()
 
     def jump(self, start_us: int, turn: Rotation) -> None:
         """Turn what comes after a time from the left, in world axes."""
@@ -160,7 +160,7 @@ class RotationTrajectory:
         nodes = _nodes(spline.knots[: len(spline.knots) - (self.num_intervals - stop)], self.config.nodes_per_knot)
         t, bearing = self.recent
         count = int(np.searchsorted(t, nodes[-1]))
-        self.kept.append((t[:count], bearing[:count]))
+        self.kept.append((t[: count : self.stride], bearing[: count : self.stride]))
         self.recent, self.retired = (t[count:], bearing[count:]), stop
         self._thin()
         return sphere_events(t[:count], bearing[:count], nodes), spline.rotation(nodes).as_matrix()
