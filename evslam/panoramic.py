@@ -80,17 +80,15 @@ class PanoramicTracker:
         return trajectory, state, evaluations
 
     def _find(self, batch: EventBatch, trajectory: RotationTrajectory) -> bool:
-        """Look for the batch on the panorama: near the expected rotation, and after a loss wherever it has been."""
+        """Look for the batch on the panorama: near the expected rotation, then wherever the camera has been."""
         search, map_ = self.search, (self.panorama.grid, self.panorama.flat)
         events, rotations = trajectory.packet(batch, search.max_events)
         near = cube_of_turns(np.radians(search.near_deg), np.radians(search.step_deg))
-        candidates = [near]
-        if self.lost_us:
-            here = Rotation.from_matrix(rotations[len(rotations) // 2])
-            candidates.append(trajectory.visited(np.radians(search.visited_deg), search.max_visited) * here.inv())
-        for turns in candidates:
+        here = Rotation.from_matrix(rotations[len(rotations) // 2])
+        far = trajectory.visited(np.radians(search.visited_deg), search.max_visited) * here.inv()
+        for turns, enough in ((near, search.min_agreement), (far, search.min_agreement_far)):
             place = find_place(events, rotations, map_, turns, search)
-            if place.agreement >= search.min_agreement:
+            if place.agreement >= enough:
                 trajectory.jump(batch.start_us, place.turn)
                 self.agreement, self.doubts = place.agreement, 0
                 return True

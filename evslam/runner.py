@@ -112,7 +112,9 @@ class _Loop:
         show = self.options.progress
         with _stop_on_signal() as stop, progress_bar(self.mode, total_s, done_s, show=show) as bar:
             for batch in self.session.batches(self.config, self.next_us, lambda: self.slam.pace, self.noise):
+                begin = time.perf_counter()
                 result = self.slam.process(batch)
+                self.tally.add_latency(time.perf_counter() - begin)
                 self.writer.write(result)
                 self._note(batch, result)
                 now = time.perf_counter()

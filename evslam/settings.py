@@ -153,7 +153,7 @@ class RelocaliseConfig:
         min_gap_px: image motion without measurement above which the place is searched for.
         near_deg: radius around the expected rotation that is searched after a gap.
         step_deg: distance of candidates.
-        visited_deg: after a loss, rotations that were passed before are candidates too, so far apart.
+        visited_deg: rotations that were passed before are candidates too, so far apart.
         max_visited: at most so many of them.
         widths: columns of the panorama, divisors of `adjust.width`, coarse to fine.
         max_events: of the batch that are used for it.
@@ -161,7 +161,9 @@ class RelocaliseConfig:
         check_interval_s: agreement with the panorama is checked so often while all seems well.
         max_doubts: checks in a row that may fail before the place counts as lost.
         patience_s: after so long in vain, the expected rotation is taken: the camera may see what it never saw.
-        min_agreement: with the panorama, for a place to be right: see `evslam.backend.relocalisation.agreement`.
+        min_agreement: with the panorama, for a place near the expected one to be right: see
+            `evslam.backend.relocalisation.agreement`.
+        min_agreement_far: the same for a place elsewhere.
     """
 
     min_gap_px: float
@@ -176,6 +178,7 @@ class RelocaliseConfig:
     max_doubts: int
     patience_s: float
     min_agreement: float
+    min_agreement_far: float
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from typing import Any
 from evslam.session import RunOptions, Session
 from evslam.types import EventBatch, TrackingState, TrackResult
 
+SLOW_S = 0.05  # latency above which a batch is counted
+
 
 @dataclass
 class Tally:
@@ -27,6 +29,9 @@ class Tally:
     relocalisations: int = 0
     wall_s: float = 0.0
     refine_wall_s: float = 0.0
+    process_s: float = 0.0
+    slowest_s: float = 0.0
+    slow_batches: int = 0
     cpu_s: float = 0.0
     states: dict[str, int] = field(default_factory=dict)
     last_state: str = TrackingState.STARTING.value
@@ -45,6 +50,12 @@ class Tally:
         self.relocalisations += state is TrackingState.TRACKING and before == TrackingState.LOST.value
         self.states[state.value] = self.states.get(state.value, 0) + 1
         self.last_state = state.value
+
+    def add_latency(self, seconds: float) -> None:
+        """Count the time from a complete batch to its pose."""
+        self.process_s += seconds
+        self.slowest_s = max(self.slowest_s, seconds)
+        self.slow_batches += seconds > SLOW_S
 
 
 def run_metrics(options: RunOptions, session: Session, mode: str, tally: Tally) -> dict[str, Any]:
@@ -68,6 +79,11 @@ def run_metrics(options: RunOptions, session: Session, mode: str, tally: Tally) 
         "wall_s": tally.wall_s,
         "cpu_s": tally.cpu_s,
         "refine_wall_s": tally.refine_wall_s,
+        "latency": {
+            "mean_ms": 1000 * tally.process_s / max(tally.batches, 1),
+            "slowest_ms": 1000 * tally.slowest_s,
+            "batches_over_50_ms": tally.slow_batches,
+        },
         "real_time_factor": duration / max(tally.wall_s, 1e-9),
         "events_per_second": tally.events / max(tally.wall_s, 1e-9),
         "peak_memory_mb": peak_memory_mb(),

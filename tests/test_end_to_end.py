@@ -16,8 +16,10 @@ from scipy.spatial.transform import Rotation
 
 from evslam.cli import main
 from evslam.config import load_config
+from evslam.demo import write_simulation
 from evslam.errors import ConfigError
 from evslam.eval.evaluate import evaluate_run
+from evslam.geometry.trajectory import interpolate
 from evslam.io.recording import open_recording, write_recording
 from evslam.io.results import read_ply
 from evslam.io.trajectory import load_trajectory
@@ -144,6 +146,44 @@ def test_rest_keeps_the_pose(tiny_recording: Path, tmp_path: Path) -> None:
     before, resting, after = np.searchsorted(trajectory.t_us, [1_100_000, 1_600_000, 2_000_000])
     assert np.degrees((turns[int(before)].inv() * turns[int(resting)]).magnitude()) < 0.1
     assert np.degrees((turns[int(resting)].inv() * turns[int(after)]).magnitude()) > 1
+    # the same motion once more, from a place that the camera never went to: it is found on the panorama
+    t_us = np.arange(200_000, 700_000, 50_000)
+    first, again = (Rotation.from_quat(interpolate(trajectory, t_us + shift)[:, 3:]) for shift in (0, 1_800_000))
+    assert np.degrees((first.inv() * again).magnitude()).max() < 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "duration_s", "bound_deg"),
+    [("rot_hand", 3.0, 1.5), ("rot_mover", 3.0, 0.4), ("rot_rests", 4.0, 0.6)],
+    ids=["the hand moves by centimetres", "an object crosses the view", "the camera rests"],
+)
+def test_what_is_no_plain_rotation_degrades_gently(
+    name: str, duration_s: float, bound_deg: float, tmp_path: Path
+) -> None:
+    write_simulation(name, tmp_path / "recording", seed=2, duration_s=duration_s)
+    assert _run(tmp_path / "recording", tmp_path / "run") == 0
+    figures = evaluate_run(tmp_path / "run")
+    assert figures["coverage"]["percent"] > 95
+    assert figures["rotation"]["absolute_best"]["rmse"] < bound_deg
+    assert figures["rotation"]["null"]["rmse"] > 4 * figures["rotation"]["absolute_best"]["rmse"]
+
+
+@pytest.mark.parametrize("rate", [9_000, 60_000])
+def test_three_seconds_of_noise(tiny_recording: Path, tmp_path: Path, rate: int) -> None:
+    """The lens is covered while the camera turns back to where it began: it goes on in the same map."""
+    recording, rng = open_recording(tiny_recording), np.random.default_rng(1)
+    moving = Events.concatenate(list(recording.reader.read()))
+    number = 3 * rate
+    t = np.sort(rng.integers(800_000, 3_800_000, number))
+    x, y = rng.integers(0, 240, number).astype(np.uint16), rng.integers(0, 180, number).astype(np.uint16)
+    later = Events(moving.t + 3_800_000, moving.x, moving.y, moving.p)
+    parts = iter([moving, Events(t, x, y, rng.random(number) < 0.5), later])
+    write_recording(tmp_path / "covered", parts, camera=recording.camera)
+    run(RunOptions(tmp_path / "covered", tmp_path / "run", progress=False), load_config(overrides=["mode=rotation"]))
+    trajectory, t_us = load_trajectory(tmp_path / "run" / "trajectory.txt"), np.arange(300_000, 700_000, 50_000)
+    first, again = (Rotation.from_quat(interpolate(trajectory, t_us + shift)[:, 3:]) for shift in (0, 3_800_000))
+    assert np.degrees((first.inv() * again).magnitude()).max() < 0.3
 
 
 def test_eval_and_view(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
