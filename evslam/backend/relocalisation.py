@@ -87,8 +87,8 @@ def agreement(
 
     (share here - share around) / (1 - share around), as Cohen's kappa: 1 when all events lie on ridges that are rare, 0
     when a place is no better than its surroundings, up to twice `step_deg` away. A ridge is where the panorama exceeds
-    its local mean. Measured by `python -m evslam.eval.bench.relocalisation`: at least .39 in known space, .11 to .4
-    where a part of the view is new, at most .07 at wrong places.
+    its local mean. `python -m evslam.eval.bench.relocalisation` measures it: in 300 searches over five simulated
+    recordings the median at right places was .39, the largest of 33 wrong places .10.
     """
     grid, flat = panorama
     image, ridges = grid.pixels(flat), grid.zeros()

@@ -105,7 +105,9 @@ def test_state_round_trip() -> None:
 
 def test_patience_ends_in_new_space() -> None:
     """What was never seen cannot be found: after a while the expected rotation is taken."""
-    impatient = dataclasses.replace(CONFIG, relocalise=dataclasses.replace(SEARCH, patience_s=0.1, min_agreement=1e9, min_agreement_far=1e9))
+    impatient = dataclasses.replace(
+        CONFIG, relocalise=dataclasses.replace(SEARCH, patience_s=0.1, min_agreement=1e9, min_agreement_far=1e9)
+    )
     tracker = PanoramicTracker(impatient, FOCAL)
     states = []
     for k, each in enumerate(batches(sway, 0.6)):
