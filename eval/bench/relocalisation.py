@@ -3,8 +3,8 @@
     python -m evslam.eval.bench.relocalisation RECORDING... --trials 40
 
 The panorama is made of the first part of a rotation, by ground truth. Packets from the whole of it are searched for
-from orientations that are wrong by 2 to 7 degrees. A place is right within a degree. Printed as JSON: success of packets
-whose view lies in known space, and agreement at right and at wrong places.
+from orientations that are wrong by 2 to 7 degrees. A place is right within a degree. Printed as JSON: success of
+packets whose view lies in known space, and agreement at right and at wrong places.
 """
 
 from __future__ import annotations
