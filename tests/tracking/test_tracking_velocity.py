@@ -105,7 +105,7 @@ def test_gain_is_contrast_over_that_of_the_uncompensated_batch() -> None:
     events = batch(scene(FAR), rotation(1.0, -2.0, 0.5), 0.04, 20_000)
     each = tracker("rotation")
     estimate = each.estimate(events, REST, warm=False)
-    measure = each.contrast(events)
+    measure = each.contrast(events.thinned(each.config.max_events))
     ratio = measure(torch.from_numpy(estimate.twist).float()) / measure(torch.zeros(6))
     assert estimate.gain == pytest.approx(float(ratio), rel=1e-5)
 
@@ -193,3 +193,22 @@ def test_unknown_names_are_refused_before_the_first_batch() -> None:
     for override in ("tracker.kernel=box", "tracker.gradient=exact", "tracker.objective=sharpness"):
         with pytest.raises(ConfigError, match="does not exist; choose one of"):
             tracker("rotation", load_config(overrides=[override]))
+
+
+def test_covariance_covers_the_errors() -> None:
+    """Of points without sensor noise it is pessimistic, never the other way; it falls with the number of events."""
+    twist, each, normalised, traces = rotation(1.0, -2.0, 0.5), tracker("rotation"), [], []
+    for seed in range(8):
+        for num_events in (3000, 6000):
+            estimate = each.estimate(batch(scene(FAR), twist, 0.03, num_events, seed=seed), REST, warm=False)
+            error = (estimate.twist - twist.numpy())[3:]
+            normalised.append(float(error @ np.linalg.solve(estimate.covariance[3:, 3:], error)))
+            traces.append(float(np.trace(estimate.covariance)))
+            assert np.array_equal(estimate.covariance[:3], np.zeros((3, 6)))
+    assert np.mean(normalised) < 3
+    assert np.median(np.array(traces[::2]) / traces[1::2]) == pytest.approx(2, rel=0.3)
+
+
+def test_nothing_measured_has_no_covariance() -> None:
+    estimate = tracker("rotation").estimate(noise(10, 0.04), np.zeros(6), warm=False)
+    assert np.isnan(estimate.covariance).all()
