@@ -142,7 +142,7 @@ class VelocityTracker:
         """Inverse of minus the Hessian of N log contrast, as if that were a log likelihood; (6, 6).
 
         On three simulated recordings the median squared normalised error is 0.9 to 1.7 times that of a normal
-        distribution (`python -m evslam.eval.bench.covariance`). NaN where the contrast has no maximum in every direction.
+        distribution (`python -m evslam.eval.bench.covariance`). NaN where the contrast has no maximum.
         """
         value, _, bend = self.contrast(batch, self.config.warm_scales[-1]).problem().hessian(twist)
         information = -batch.num_events * bend[self.free, self.free] / max(value, 1e-12)
