@@ -99,8 +99,13 @@ class BearingTable:
         if kept is not None:
             pixel, t, p = pixel[kept], t[kept], p[kept]
         device = self.bearing.device
-        columns = (t * 1e-6).astype(np.float32), self._bearing.take(pixel, 0), np.ascontiguousarray(p)
-        seconds, bearing, polarity = (torch.from_numpy(each).to(device) for each in columns)
+        columns = (
+            (t * 1e-6).astype(np.float32),
+            self._bearing.take(pixel, 0),
+            np.ascontiguousarray(p),
+            pixel.astype(np.int32),
+        )
+        seconds, bearing, polarity, place = (torch.from_numpy(each).to(device) for each in columns)
         return EventBatch(
             t_ref_us=t_ref_us,
             start_us=packet.start_us,
@@ -110,6 +115,7 @@ class BearingTable:
             polarity=polarity,
             num_dropped=len(events) - len(pixel),
             whole=packet.whole,
+            pixel=place,
         )
 
     @cached_property

@@ -63,6 +63,7 @@ class EventBatch:
         polarity: (N,) bool.
         num_dropped: events left out because their pixel cannot be undistorted.
         whole: False where the end of the recording cut the batch off.
+        pixel: (N,) int32, flat index (row * sensor width + column) of the sensor's pixel; None where not known.
     """
 
     t_ref_us: int
@@ -73,6 +74,7 @@ class EventBatch:
     polarity: Tensor
     num_dropped: int = 0
     whole: bool = True
+    pixel: Tensor | None = None
 
     @property
     def num_events(self) -> int:
@@ -83,7 +85,10 @@ class EventBatch:
         step = max(-(-self.num_events // max_events), 1)
         if step == 1:
             return self
-        return replace(self, t=self.t[::step], bearing=self.bearing[::step], polarity=self.polarity[::step])
+        pixel = None if self.pixel is None else self.pixel[::step]
+        return replace(
+            self, t=self.t[::step], bearing=self.bearing[::step], polarity=self.polarity[::step], pixel=pixel
+        )
 
 
 class TrackingState(Enum):

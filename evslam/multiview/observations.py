@@ -1,0 +1,38 @@
+"""Observations of points by several views: what triangulation, pose estimation and bundle adjustment work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Which view saw which point where; sorted by point.
+
+    Attributes:
+        view: (N,) int64, index of the view.
+        point: (N,) int64, index of the point, ascending.
+        bearing: (N, 2) float64, undistorted (X / Z, Y / Z) in the view's camera frame.
+        normal: (N, 2) float64, for a point on an edge the unit vector across the edge: only the error along it counts;
+            zero for a point that is seen in both directions.
+        weight: (N,) float64, factor of the squared error.
+    """
+
+    view: np.ndarray
+    point: np.ndarray
+    bearing: np.ndarray
+    normal: np.ndarray
+    weight: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+    @staticmethod
+    def of_points(view: np.ndarray, point: np.ndarray, bearing: np.ndarray) -> Observations:
+        """Observations in both directions, of equal weight, in any order."""
+        order = np.argsort(point, kind="stable")
+        bearing = np.asarray(bearing, float).reshape(-1, 2)[order]
+        view, point = np.asarray(view, np.int64)[order], np.asarray(point, np.int64)[order]
+        return Observations(view, point, bearing, np.zeros_like(bearing), np.ones(len(view)))
