@@ -24,13 +24,19 @@ from evslam.settings import (
     AdjustConfig,
     AutoConfig,
     BatchConfig,
+    FrameConfig,
     GyroConfig,
+    KeyframeConfig,
+    LandmarkConfig,
     MapConfig,
     NoiseConfig,
+    PointsConfig,
+    PoseConfig,
     RelocaliseConfig,
     RunConfig,
     SensorConfig,
     TrackerConfig,
+    WindowConfig,
 )
 
 T = TypeVar("T")
@@ -50,6 +56,12 @@ class Config:
     tracker: TrackerConfig
     adjust: AdjustConfig
     relocalise: RelocaliseConfig
+    frame: FrameConfig
+    points: PointsConfig
+    pose: PoseConfig
+    keyframe: KeyframeConfig
+    landmark: LandmarkConfig
+    window: WindowConfig
     gyro: GyroConfig
     auto: AutoConfig
     map: MapConfig

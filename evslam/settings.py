@@ -199,6 +199,160 @@ class GyroConfig:
 
 
 @dataclass(frozen=True)
+class FrameConfig:
+    """The event images that points are tracked on (6-DoF only).
+
+    Attributes:
+        canvas_width: pixels that the sensor's width may take on the undistorted canvas.
+        canvas_margin: canvas beyond the sensor on each side, as a share of its width.
+        step_px: image motion between two images, as long as that takes a time within ...
+        step_s: ... the shortest and the longest.
+        window_px: image motion that the sharp channel's events may span, within ...
+        window_s: ... these times; at most `max_events` of them.
+        max_events: see above.
+        leak_px: image motion in which the leaky channel forgets, within ...
+        leak_s: ... these times.
+        fine_px, wide_px: standard deviations of the Gaussians whose differences are the channels (the sharp channel's
+            wide one is twice the fine one).
+        levels: of the pyramid.
+        min_activity: share of the busiest places' events that a place needs for points to be tracked there.
+    """
+
+    canvas_width: int
+    canvas_margin: float
+    step_px: float
+    step_s: tuple[float, ...]
+    window_px: float
+    window_s: tuple[float, ...]
+    max_events: int
+    leak_px: float
+    leak_s: tuple[float, ...]
+    fine_px: float
+    wide_px: float
+    levels: int
+    min_activity: float
+
+
+@dataclass(frozen=True)
+class PointsConfig:
+    """Points tracked over event images (6-DoF only).
+
+    Attributes:
+        max_points: tracked at a time.
+        min_distance_px: between a new point and all others.
+        min_corner: of the image's strongest corner, for a new point.
+        corner_block: side of the window over which corners are measured.
+        iterations, tolerance_px: of the alignment of a patch, per level of the pyramid.
+        max_gap_px: distance between a point and what is found on the way back from the next image.
+        max_anchor_px: distance that the alignment with the first patch may move a point.
+        anchor_px: image motion after which the patch is renewed.
+        max_outlier_px: motion beside the affine flow between two images.
+        idle_speed: px/s above which a place without events is suspect.
+        max_idle: images in a row at a suspect place.
+    """
+
+    max_points: int
+    min_distance_px: int
+    min_corner: float
+    corner_block: int
+    iterations: int
+    tolerance_px: float
+    max_gap_px: float
+    max_anchor_px: float
+    anchor_px: float
+    max_outlier_px: float
+    idle_speed: float
+    max_idle: int
+
+
+@dataclass(frozen=True)
+class PoseConfig:
+    """Pose of a frame from the landmarks of its points (6-DoF only); distances in canvas pixels.
+
+    Attributes:
+        wide_scale_px, wide_iterations: Cauchy scale and iterations of the first search.
+        scale_px, iterations: of the second, which is the result.
+        crowd_px: points within this radius share the weight of three.
+        inlier_px: a point within is an inlier.
+        min_points: inliers that a pose needs.
+        min_share: share of inliers that a pose needs.
+        sure_share: share of inliers above which no other start is tried.
+        max_failures: frames in a row without a pose before tracking counts as lost.
+        misfit_px, max_misfits: a track so far from its landmark in so many frames in a row loses it.
+    """
+
+    wide_scale_px: float
+    wide_iterations: int
+    scale_px: float
+    iterations: int
+    crowd_px: float
+    inlier_px: float
+    min_points: int
+    min_share: float
+    sure_share: float
+    max_failures: int
+    misfit_px: float
+    max_misfits: int
+
+
+@dataclass(frozen=True)
+class KeyframeConfig:
+    """When a frame becomes a keyframe (6-DoF only).
+
+    Attributes:
+        min_frames: after the last one.
+        motion_px: median image motion since the last one.
+        min_share: of the last one's inliers, below which a new one is due.
+    """
+
+    min_frames: int
+    motion_px: float
+    min_share: float
+
+
+@dataclass(frozen=True)
+class LandmarkConfig:
+    """When a track becomes a landmark (6-DoF only).
+
+    Attributes:
+        max_age: keyframes that are looked back.
+        min_views: keyframes that have seen the track.
+        min_angle_deg: largest angle between its rays.
+        max_mean_px, max_error_px: mean and largest error after triangulation.
+    """
+
+    max_age: int
+    min_views: int
+    min_angle_deg: float
+    max_mean_px: float
+    max_error_px: float
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """Windowed bundle adjustment (6-DoF only).
+
+    Attributes:
+        keyframes: that move.
+        max_fixed: older keyframes that hold the window.
+        scale_px: Cauchy scale.
+        max_iterations, tolerance: of the solver.
+        min_observations: below which nothing is adjusted.
+        max_error_px: an observation further off is taken out.
+        max_mean_px: a landmark further off on average is taken out.
+    """
+
+    keyframes: int
+    max_fixed: int
+    scale_px: float
+    max_iterations: int
+    tolerance: float
+    min_observations: int
+    max_error_px: float
+    max_mean_px: float
+
+
+@dataclass(frozen=True)
 class AutoConfig:
     """Mode `auto`: batches to look at, and by which share SE(3) must be sharper than a rotation to be chosen."""
 

@@ -91,6 +91,21 @@ class EventBatch:
         )
 
 
+@dataclass(frozen=True)
+class PointFrame:
+    """Points of one moment.
+
+    Attributes:
+        t_us: the moment, microseconds.
+        ids: (N,) int64, numbers of the tracks, ascending.
+        bearing: (N, 2) float64, undistorted (X / Z, Y / Z) in the camera frame.
+    """
+
+    t_us: int
+    ids: np.ndarray
+    bearing: np.ndarray
+
+
 class TrackingState(Enum):
     """What the tracker can say about a batch."""
 

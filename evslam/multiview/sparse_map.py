@@ -1,0 +1,126 @@
+"""The sparse map: keyframes, and landmarks triangulated from the points that were tracked through them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from evslam.multiview.observations import Observations
+from evslam.types import PointFrame
+
+
+@dataclass
+class Keyframe:
+    """A frame that the map rests on.
+
+    Attributes:
+        t_us: time, microseconds.
+        T_cam_world: (4, 4) float64.
+        ids: (N,) int64, tracks seen, ascending.
+        bearing: (N, 2) float64.
+        landmark: (N,) int64, landmark of each observation; -1 for none.
+        usable: (N,) bool, whether the observation may serve to triangulate its track.
+    """
+
+    t_us: int
+    T_cam_world: np.ndarray
+    ids: np.ndarray
+    bearing: np.ndarray
+    landmark: np.ndarray = field(init=False)
+    usable: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.landmark = np.full(len(self.ids), -1, np.int64)
+        self.usable = np.ones(len(self.ids), bool)
+
+    def rows_of(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Row of each track (M,) in this keyframe, and whether it is there (M,) bool."""
+        return rows_of(self.ids, ids)
+
+
+def rows_of(ids: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Position of each wanted id (M,) among ascending ids (N,), and whether it is there (M,) bool."""
+    if not len(ids):
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
+    row = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
+    return row, ids[row] == wanted
+
+
+class SparseMap:
+    """Keyframes and landmarks.
+
+    Attributes:
+        keyframes: in the order of time.
+        points: (P, 3) float64, world positions of the landmarks.
+        alive: (P,) bool, False for a landmark that was taken out.
+    """
+
+    def __init__(self) -> None:
+        self.keyframes: list[Keyframe] = []
+        self.points = np.zeros((0, 3))
+        self.alive = np.zeros(0, bool)
+        self._landmark_of_track = np.full(1024, -1, np.int64)
+
+    def landmarks(self, ids: np.ndarray) -> np.ndarray:
+        """Landmark of each track (N,); -1 for none."""
+        self._reserve(ids)
+        return self._landmark_of_track[ids]
+
+    def unlink(self, ids: np.ndarray) -> None:
+        """These tracks (M,) have turned out to follow something else than their landmark; their past is forgotten."""
+        self._reserve(ids)
+        self._landmark_of_track[ids] = -1
+        self.forget(ids)
+
+    def forget(self, ids: np.ndarray) -> None:
+        """Past observations of these tracks serve no triangulation any more."""
+        for keyframe in self.keyframes:
+            row, seen = keyframe.rows_of(ids)
+            keyframe.usable[row[seen]] = False
+
+    def add_keyframe(self, frame: PointFrame, T_cam_world: np.ndarray, is_inlier: np.ndarray) -> Keyframe:
+        """A frame (N points) becomes a keyframe; inliers (N,) bool observe the landmark of their track."""
+        keyframe = Keyframe(frame.t_us, T_cam_world, frame.ids, frame.bearing)
+        landmark = self.landmarks(frame.ids)
+        keyframe.landmark[is_inlier] = landmark[is_inlier]
+        self.keyframes.append(keyframe)
+        return keyframe
+
+    def add_landmarks(self, points: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """New landmarks (M, 3) of tracks (M,), not yet observed by any keyframe; returns their indices (M,)."""
+        index = len(self.points) + np.arange(len(points))
+        self.points, self.alive = np.concatenate([self.points, points]), np.concatenate([self.alive, np.ones(len(points), bool)])
+        self._reserve(ids)
+        self._landmark_of_track[ids] = index
+        return index
+
+    def remove_landmarks(self, index: np.ndarray) -> None:
+        """Take landmarks out; their tracks may be triangulated again from later keyframes."""
+        self.alive[index] = False
+        gone = np.isin(self._landmark_of_track, index)
+        self._landmark_of_track[gone] = -1
+        for keyframe in self.keyframes:
+            hit = (keyframe.landmark >= 0) & ~self.alive[keyframe.landmark]
+            keyframe.landmark[hit] = -1
+            keyframe.usable[hit] = False
+
+    def observations(self, views: list[int], landmarks: np.ndarray) -> Observations:
+        """How keyframes `views` see `landmarks` (M,): views and points are numbered in the order given."""
+        place = np.full(len(self.points) + 1, -1, np.int64)
+        place[landmarks] = np.arange(len(landmarks))
+        parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        for number, index in enumerate(views):
+            keyframe = self.keyframes[index]
+            point = place[keyframe.landmark]
+            seen = np.flatnonzero(point >= 0)
+            parts.append((np.full(len(seen), number), point[seen], keyframe.bearing[seen]))
+        view, point, bearing = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Observations.of_points(view, point, bearing)
+
+    def _reserve(self, ids: np.ndarray) -> None:
+        """Room for these track numbers."""
+        largest = int(ids.max(initial=-1))
+        if largest >= len(self._landmark_of_track):
+            more = np.full(max(largest + 1, 2 * len(self._landmark_of_track)) - len(self._landmark_of_track), -1, np.int64)
+            self._landmark_of_track = np.concatenate([self._landmark_of_track, more])

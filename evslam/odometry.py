@@ -1,0 +1,127 @@
+"""6-DoF behind the point tracks: start, pose of every frame, keyframes, and the map that grows with them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evslam.backend.window import adjust_window
+from evslam.config import Config
+from evslam.mapping.landmarks import add_new_landmarks
+from evslam.multiview.sparse_map import SparseMap, rows_of
+from evslam.tracking.bootstrap import Bootstrap, Start
+from evslam.tracking.point_pose import PointPose, pose_from_points
+from evslam.types import PointFrame, TrackingState
+
+
+class Odometry:
+    """Poses of point frames, from nothing.
+
+    Args:
+        config: resolved configuration.
+        focal: of the canvas, pixels.
+
+    Attributes:
+        map: None before the first start.
+        T_cam_world: (4, 4) float64 of the last frame.
+        state: of the last frame.
+    """
+
+    def __init__(self, config: Config, focal: float) -> None:
+        self.config, self.focal = config, focal
+        self.bootstrap = Bootstrap(config.bootstrap, focal)
+        self.map: SparseMap | None = None
+        self.T_cam_world, self.change = np.eye(4), np.eye(4)
+        self.state = TrackingState.STARTING
+        self.misfits = np.zeros(0, np.int64)  # per track: frames in a row that it was far from its landmark
+        self.since_keyframe = self.failures = 0
+        self.inliers_at_keyframe = 0
+
+    def add(self, frame: PointFrame) -> TrackingState:
+        """Track one more frame; afterwards `T_cam_world` is its pose if the state says TRACKING."""
+        if self.map is None:
+            start = self.bootstrap.add(frame)
+            self.state = TrackingState.STARTING
+            if start is not None:
+                self._begin(start)
+                self.state = TrackingState.TRACKING
+            return self.state
+        pose = pose_from_points(frame, self._expected(), self.map, self.focal, self.config.pose)
+        if pose is None:
+            self.failures += 1
+            self.state = TrackingState.LOST if self.failures > self.config.pose.max_failures else TrackingState.SPARSE
+            if self.state is TrackingState.LOST:
+                self._restart()
+            return self.state
+        self.failures, self.state = 0, TrackingState.TRACKING
+        self.change = pose.T_cam_world @ np.linalg.inv(self.T_cam_world)
+        self.T_cam_world = pose.T_cam_world
+        self._note_misfits(frame, pose)
+        self.since_keyframe += 1
+        if self._is_keyframe(frame, pose):
+            self._add_keyframe(frame, pose)
+        return self.state
+
+    def _expected(self) -> list[np.ndarray]:
+        return [self.T_cam_world, self.change @ self.T_cam_world]
+
+    def _begin(self, start: Start) -> None:
+        """The frames of the start become keyframes, its points landmarks."""
+        self.map = SparseMap()
+        good = start.good
+        self.map.add_landmarks(start.points[good], start.ids[good])
+        for number, (frame, T_cam_world) in enumerate(zip(start.frames, start.T_cam_world, strict=True)):
+            row, seen = rows_of(start.ids, frame.ids)
+            fits = np.zeros(len(start.ids), bool)
+            mine = (start.observations.view == number) & (start.error_px < 2.5)
+            fits[start.observations.point[mine]] = True
+            self.map.add_keyframe(frame, T_cam_world, seen & fits[row] & good[row])
+        adjust_window(self.map, self.focal, self.config.window)
+        self._settle()
+
+    def _restart(self) -> None:
+        self.bootstrap = Bootstrap(self.config.bootstrap, self.focal)
+        self.map, self.failures = None, 0
+
+    def _settle(self) -> None:
+        """Go on from the last keyframe."""
+        assert self.map is not None
+        newest = self.map.keyframes[-1]
+        self.T_cam_world = newest.T_cam_world
+        self.inliers_at_keyframe = int((self.map.landmarks(newest.ids) >= 0).sum())
+        self.since_keyframe = 0
+
+    def _note_misfits(self, frame: PointFrame, pose: PointPose) -> None:
+        """Tracks that stay away from their landmark for some frames lose it."""
+        assert self.map is not None
+        config, ids = self.config.pose, frame.ids[pose.rows]
+        largest = int(frame.ids[-1])
+        if largest >= len(self.misfits):
+            self.misfits = np.concatenate([self.misfits, np.zeros(largest + 1024 - len(self.misfits), np.int64)])
+        far = pose.error_px > config.misfit_px
+        self.misfits[ids[far]] += 1
+        self.misfits[ids[~far]] = 0
+        wrong = ids[self.misfits[ids] >= config.max_misfits]
+        if len(wrong):
+            self.map.unlink(wrong)
+            self.misfits[wrong] = 0
+
+    def _is_keyframe(self, frame: PointFrame, pose: PointPose) -> bool:
+        """After enough image motion, or when the view of the map has become thin."""
+        assert self.map is not None
+        config, newest = self.config.keyframe, self.map.keyframes[-1]
+        if self.since_keyframe < config.min_frames:
+            return False
+        row, seen = newest.rows_of(frame.ids)
+        moved = self.focal * np.linalg.norm(frame.bearing[seen] - newest.bearing[row[seen]], axis=1)
+        far = len(moved) <= 5 or float(np.median(moved)) > config.motion_px
+        return far or pose.num_inliers < config.min_share * self.inliers_at_keyframe
+
+    def _add_keyframe(self, frame: PointFrame, pose: PointPose) -> None:
+        assert self.map is not None
+        inlier = np.zeros(len(frame.ids), bool)
+        inlier[pose.rows] = pose.error_px < self.config.pose.inlier_px
+        inlier &= self.map.landmarks(frame.ids) >= 0
+        self.map.add_keyframe(frame, pose.T_cam_world, inlier)
+        add_new_landmarks(self.map, self.focal, self.config.landmark)
+        adjust_window(self.map, self.focal, self.config.window)
+        self._settle()

@@ -1,0 +1,135 @@
+"""Two-channel event images on which points can be tracked whatever the direction of motion.
+
+Channel 0 is a leaky signed integral of the events, independent of the motion but blurred by it; channel 1 the
+motion-compensated events of the last moments without their sign, sharp but showing only edges across the motion.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from evslam.geometry.canvas import Canvas
+from evslam.settings import FrameConfig
+from evslam.tracking.frame_kernels import integrate, vote
+from evslam.types import EventBatch
+
+BORDER = 16  # replicated pixels around each level of a pyramid: a patch may lie at the image's edge
+CLIP = (-128.0, 127.0, -80.0, 175.0)  # of both channels: 110 and 120 stand for the 95 % quantile
+_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class EventFrame:
+    """An event image of a moment.
+
+    Attributes:
+        t_us: the moment, microseconds.
+        levels: pyramid, fine to coarse: (2, h + 2 BORDER, w + 2 BORDER) float32; a level is half as fine as the last.
+        activity: (H, W) float32, smoothed events of the window over what a place needs to be worth tracking.
+        num_events: in the window.
+    """
+
+    t_us: int
+    levels: tuple[np.ndarray, ...]
+    activity: np.ndarray
+    num_events: int
+
+
+class FrameBuilder:
+    """Keeps the last moments of the stream and makes images of them.
+
+    Args:
+        canvas: image plane.
+        config: windows and scales.
+    """
+
+    def __init__(self, canvas: Canvas, config: FrameConfig) -> None:
+        self.canvas, self.config = canvas, config
+        self.leaky = np.zeros(canvas.cells[0] * canvas.cells[1], np.float32)
+        self.on_weight = 1.0
+        self.recent: deque[tuple[int, np.ndarray, np.ndarray]] = deque()  # (t_ref_us, seconds, canvas pixels)
+
+    def build(self, batch: EventBatch, flow: np.ndarray, speed: float) -> EventFrame:
+        """The image at the end of a batch.
+
+        Args:
+            batch: follows the last one; `pixel` is known.
+            flow: (6,) affine image flow in px/s: u' = a0 + a1 du + a2 dv, v' = a3 + a4 du + a5 dv around the centre.
+            speed: typical image speed, px/s; sets the windows.
+        """
+        config, canvas = self.config, self.canvas
+        self._integrate(batch, max(speed, 1.0))
+        window_s = float(np.clip(config.window_px / max(speed, 1.0), *config.window_s))
+        place, age_s = self._window(batch, window_s)
+        votes = np.zeros((canvas.height, canvas.width), np.float32)
+        vote(place, age_s, flow.astype(np.float32), canvas.centre.astype(np.float32), votes)
+        grid = self.leaky.reshape(canvas.cells)
+        lines = cv2.remap(grid, canvas.sensor_cell, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        signed = _band(lines, config.fine_px, config.wide_px)
+        sharp = _band(votes, config.fine_px, 2 * config.fine_px)
+        signed *= 110.0 / _quantile(np.abs(signed[canvas.valid][::3]), 0.95)
+        sharp *= 120.0 / _quantile(sharp[::2, ::2][sharp[::2, ::2] > 0], 0.95)
+        base = np.stack([signed.clip(*CLIP[:2]), sharp.clip(*CLIP[2:])])
+        return EventFrame(batch.stop_us, pyramid(base, config.levels), self._activity(votes), len(age_s))
+
+    def _integrate(self, batch: EventBatch, speed: float) -> None:
+        if batch.pixel is None:
+            raise ValueError("points are tracked on batches whose sensor pixels are known")
+        polarity = batch.polarity.numpy()
+        if len(polarity):
+            on = max(int(polarity.sum()), 1)
+            ratio = np.clip((len(polarity) - on) / on, 0.5, 2.0)
+            self.on_weight += 0.02 * (float(ratio) - self.on_weight)
+        tau_s = float(np.clip(self.config.leak_px / speed, *self.config.leak_s))
+        age_s = np.float32((batch.stop_us - batch.t_ref_us) * 1e-6) - batch.t.numpy()
+        elapsed_s = (batch.stop_us - batch.start_us) * 1e-6
+        cell = self.canvas.cell_of_pixel[batch.pixel.numpy()]
+        integrate(self.leaky, cell, age_s, polarity, self.on_weight, tau_s, elapsed_s)
+
+    def _window(self, batch: EventBatch, window_s: float) -> tuple[np.ndarray, np.ndarray]:
+        """Canvas pixels (N, 2) and ages (N,) of the latest events."""
+        focal, centre = np.float32(self.canvas.focal), self.canvas.centre.astype(np.float32)
+        self.recent.append((batch.t_ref_us, batch.t.numpy(), batch.bearing.numpy() * focal + centre))
+        while self.recent and self.recent[0][0] < batch.stop_us - 1e6 * (self.config.window_s[1] + 0.05):
+            self.recent.popleft()
+        places, ages, held = [], [], 0
+        for t_ref_us, t, place in reversed(self.recent):
+            age_s = np.float32((batch.stop_us - t_ref_us) * 1e-6) - t
+            first = max(int(np.searchsorted(-age_s, -window_s)), len(t) - (self.config.max_events - held))
+            places.append(place[first:])
+            ages.append(age_s[first:])
+            held += len(t) - first
+            if first > 0:
+                break
+        return np.concatenate(places), np.concatenate(ages)
+
+    def _activity(self, votes: np.ndarray) -> np.ndarray:
+        smooth = cv2.GaussianBlur(votes, (0, 0), 2.5)
+        seen = smooth[self.canvas.valid][::4]
+        needed = max(0.35 * float(seen.mean()), self.config.min_activity * _quantile(seen, 0.97))
+        return smooth / np.float32(max(needed, _FLOOR))
+
+
+def pyramid(base: np.ndarray, levels: int) -> tuple[np.ndarray, ...]:
+    """Levels of an image (2, H, W), each half as fine as the last, with a replicated border."""
+    images = [base]
+    for _ in range(levels - 1):
+        images.append(np.stack([cv2.pyrDown(channel) for channel in images[-1]]))
+    border = ((0, 0), (BORDER, BORDER), (BORDER, BORDER))
+    return tuple(np.pad(image, border, mode="edge") for image in images)
+
+
+def _band(image: np.ndarray, fine: float, wide: float) -> np.ndarray:
+    """Difference of Gaussians."""
+    return cv2.GaussianBlur(image, (0, 0), fine) - cv2.GaussianBlur(image, (0, 0), wide)
+
+
+def _quantile(values: np.ndarray, share: float) -> float:
+    if not len(values):
+        return 1.0
+    index = int(share * (len(values) - 1))
+    return float(np.partition(values, index)[index]) + _FLOOR

@@ -1,0 +1,39 @@
+"""Compiled loops of the event images that points are tracked on."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def integrate(leaky, cell, age_s, polarity, on_weight, tau_s, elapsed_s):
+    """Let the leaky integrator (R * C,) decay by `elapsed_s`, then add signed events, decayed by their own age.
+
+    cell (N,) int32 flat places; age_s (N,) float32 seconds before the image's time; ON counts `on_weight`, OFF -1.
+    """
+    leaky *= np.float32(np.exp(-elapsed_s / tau_s))
+    rate = np.float32(1.0 / tau_s)
+    for i in range(len(cell)):
+        sign = np.float32(on_weight) if polarity[i] else np.float32(-1.0)
+        leaky[cell[i]] += sign * np.exp(-age_s[i] * rate)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def vote(place, age_s, flow, centre, image):
+    """Bilinear votes of events at canvas pixels (N, 2), moved by an affine flow (6,) px/s over their age."""
+    height, width = image.shape
+    a0, a1, a2, a3, a4, a5 = flow
+    for i in range(len(age_s)):
+        u, v = place[i, 0], place[i, 1]
+        du, dv = u - centre[0], v - centre[1]
+        x = u + age_s[i] * (a0 + a1 * du + a2 * dv)
+        y = v + age_s[i] * (a3 + a4 * du + a5 * dv)
+        if not (x >= 0.0 and y >= 0.0 and x < width - 1 and y < height - 1):
+            continue
+        column, row = int(x), int(y)
+        fx, fy = x - column, y - row
+        image[row, column] += (1 - fx) * (1 - fy)
+        image[row, column + 1] += fx * (1 - fy)
+        image[row + 1, column] += (1 - fx) * fy
+        image[row + 1, column + 1] += fx * fy

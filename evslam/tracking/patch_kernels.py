@@ -1,0 +1,230 @@
+"""Compiled alignment of image patches: inverse compositional Lucas and Kanade (Baker and Matthews, IJCV 2004).
+
+A template is a square patch of two channels, with its gradients; the columns are padded with zero gradients to a multiple
+of eight, so that the inner loops run in full vectors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+HALF = 10
+SIDE = 2 * HALF + 1
+STRIDE = 24  # columns of a template
+RIM = HALF + 1  # with the pixel that the gradients need
+STRAIGHT_PX = 0.15  # a deformation that moves the corners by less is none
+
+
+@njit(cache=True, nogil=True, fastmath=True, inline="always")
+def _bilinear(image, x, y):
+    column, row = int(x), int(y)
+    fx, fy = x - column, y - row
+    one = np.float32(1.0)
+    upper = (one - fx) * image[row, column] + fx * image[row, column + 1]
+    lower = (one - fx) * image[row + 1, column] + fx * image[row + 1, column + 1]
+    return (one - fy) * upper + fy * lower
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _cut_straight(image, x, y, scratch):
+    """Patch around (x, y), not deformed."""
+    column, row = int(x) - RIM, int(y) - RIM
+    fx, fy = np.float32(x - int(x)), np.float32(y - int(y))
+    one = np.float32(1.0)
+    w00, w01, w10, w11 = (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
+    for channel in range(2):
+        for r in range(SIDE + 2):
+            upper = image[channel, row + r, column : column + SIDE + 3]
+            lower = image[channel, row + r + 1, column : column + SIDE + 3]
+            target = scratch[channel, r]
+            for c in range(SIDE + 2):
+                target[c] = w00 * upper[c] + w01 * upper[c + 1] + w10 * lower[c] + w11 * lower[c + 1]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _cut_deformed(image, x, y, linear, scratch):
+    """Patch around (x, y) in coordinates d with image place (x, y) + linear @ d."""
+    a, b, c, d = np.float32(linear[0, 0]), np.float32(linear[0, 1]), np.float32(linear[1, 0]), np.float32(linear[1, 1])
+    x, y = np.float32(x), np.float32(y)
+    for channel in range(2):
+        for r in range(SIDE + 2):
+            dy = np.float32(r - RIM)
+            for k in range(SIDE + 2):
+                dx = np.float32(k - RIM)
+                scratch[channel, r, k] = _bilinear(image[channel], x + a * dx + b * dy, y + c * dx + d * dy)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def cut_template(image, x, y, linear, scratch, template, gradient):
+    """Template around (x, y) of an image (2, h, w), in coordinates d with image place (x, y) + linear @ d.
+
+    Fills template (2, SIDE, STRIDE) and gradient (2, 2, SIDE, STRIDE) (channel, axis); scratch is
+    (2, SIDE + 2, SIDE + 2). Returns the entries xx, xy, yy of the gradients' second moments; zero outside the image.
+    """
+    height, width = image.shape[1:]
+    extent = RIM * max(abs(linear[0, 0]) + abs(linear[0, 1]), abs(linear[1, 0]) + abs(linear[1, 1])) + 1.01
+    if not (x >= extent and y >= extent and x < width - 1 - extent and y < height - 1 - extent):
+        return 0.0, 0.0, 0.0
+    deformation = abs(linear[0, 0] - 1) + abs(linear[0, 1]) + abs(linear[1, 0]) + abs(linear[1, 1] - 1)
+    if deformation * RIM < STRAIGHT_PX:
+        _cut_straight(image, x, y, scratch)
+    else:
+        _cut_deformed(image, x, y, linear, scratch)
+    xx, xy, yy = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+    half = np.float32(0.5)
+    for channel in range(2):
+        for r in range(SIDE):
+            above, here, below = scratch[channel, r], scratch[channel, r + 1], scratch[channel, r + 2]
+            gradient_x, gradient_y, value = gradient[channel, 0, r], gradient[channel, 1, r], template[channel, r]
+            for c in range(SIDE):
+                gx = half * (here[c + 2] - here[c])
+                gy = half * (below[c + 1] - above[c + 1])
+                value[c] = here[c + 1]
+                gradient_x[c] = gx
+                gradient_y[c] = gy
+                xx += gx * gx
+                xy += gx * gy
+                yy += gy * gy
+    return xx, xy, yy
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _mismatch(image, column, row, fx, fy, template, gradient):
+    """Sums of (image - template) times both gradients, at a place (column + fx, row + fy) of the window's corner."""
+    bx, by = np.float32(0.0), np.float32(0.0)
+    one = np.float32(1.0)
+    w00, w01, w10, w11 = (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
+    for channel in range(2):
+        for r in range(SIDE):
+            upper = image[channel, row + r, column : column + STRIDE + 1]
+            lower = image[channel, row + r + 1, column : column + STRIDE + 1]
+            known = template[channel, r]
+            gx, gy = gradient[channel, 0, r], gradient[channel, 1, r]
+            for c in range(STRIDE):
+                error = w00 * upper[c] + w01 * upper[c + 1] + w10 * lower[c] + w11 * lower[c + 1] - known[c]
+                bx += error * gx[c]
+                by += error * gy[c]
+    return bx, by
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def align(image, template, gradient, moments, x, y, iterations, tolerance):
+    """Place (x, y) of an image (2, h, w) where it looks like the template; starts at (x, y).
+
+    Returns x, y and whether it converged inside the image.
+    """
+    height, width = image.shape[1:]
+    xx, xy, yy = moments
+    determinant = xx * yy - xy * xy
+    trace = xx + yy
+    if not determinant > 1e-6 * trace * trace:
+        return x, y, False
+    for _ in range(iterations):
+        left, top = x - HALF, y - HALF
+        if not (left >= 0 and top >= 0 and left < width - STRIDE - 1 and top < height - SIDE - 1):
+            return x, y, False
+        column, row = int(left), int(top)
+        bx, by = _mismatch(image, column, row, np.float32(left - column), np.float32(top - row), template, gradient)
+        dx = (yy * bx - xy * by) / determinant
+        dy = (xx * by - xy * bx) / determinant
+        x -= dx
+        y -= dy
+        if dx * dx + dy * dy < tolerance * tolerance:
+            break
+    return x, y, True
+
+
+@njit(cache=True, nogil=True)
+def follow(previous, current, border, start, guess, linear, inverse, limits):
+    """Follow points from one image to the next, coarse to fine, and back again.
+
+    Args:
+        previous, current: pyramids, tuples of (2, h, w) images of equal shapes with a border of `border` pixels.
+        start (N, 2): places on the previous image; guess (N, 2): on the current one, overwritten by the result.
+        linear (2, 2): d' = linear @ d, how the image deforms meanwhile; inverse (2, 2).
+        limits: iterations per level and convergence in pixels.
+
+    Returns:
+        gap (N,): distance in pixels between the start and what is found there from the result; inf where it got lost.
+    """
+    iterations, tolerance = int(limits[0]), limits[1]
+    gap = np.full(len(start), np.inf)
+    scratch = np.zeros((2, SIDE + 2, SIDE + 2), np.float32)
+    template = np.zeros((2, SIDE, STRIDE), np.float32)
+    gradient = np.zeros((2, 2, SIDE, STRIDE), np.float32)
+    for i in range(len(start)):
+        x, y = guess[i]
+        found = False
+        for level in range(len(previous) - 1, -1, -1):
+            scale = 1.0 / 2**level
+            moments = cut_template(
+                previous[level],
+                start[i, 0] * scale + border,
+                start[i, 1] * scale + border,
+                inverse,
+                scratch,
+                template,
+                gradient,
+            )
+            u, v, found = align(
+                current[level], template, gradient, moments, x * scale + border, y * scale + border, iterations, tolerance
+            )
+            if found:
+                x, y = (u - border) / scale, (v - border) / scale
+        if not found:
+            continue
+        guess[i, 0], guess[i, 1] = x, y
+        moments = cut_template(current[0], x + border, y + border, linear, scratch, template, gradient)
+        u, v, found = align(
+            previous[0], template, gradient, moments, start[i, 0] + border, start[i, 1] + border, iterations, tolerance
+        )
+        if found:
+            gap[i] = np.hypot(u - border - start[i, 0], v - border - start[i, 1])
+    return gap
+
+
+@njit(cache=True, nogil=True)
+def realign(anchors, slot, linear, current, border, place, limits):
+    """Align points with the image patches in which they were seen first, against drift.
+
+    Args:
+        anchors: (S, 2, L, L) patches around their points, which lie at the middle.
+        slot: (N,) int64, which patch; linear: (S, 2, 2) how the image has deformed since.
+        current: (2, h, w) image with a border; place (N, 2) overwritten where the alignment moves by at most limits[2].
+
+    Returns:
+        (N,) bool, whether the patch was found there.
+    """
+    iterations, tolerance, farthest = int(limits[0]), limits[1], limits[2]
+    good = np.zeros(len(slot), np.bool_)
+    scratch = np.zeros((2, SIDE + 2, SIDE + 2), np.float32)
+    template = np.zeros((2, SIDE, STRIDE), np.float32)
+    gradient = np.zeros((2, 2, SIDE, STRIDE), np.float32)
+    inverse = np.zeros((2, 2))
+    middle = anchors.shape[2] // 2
+    for i in range(len(slot)):
+        a = linear[slot[i]]
+        determinant = a[0, 0] * a[1, 1] - a[0, 1] * a[1, 0]
+        inverse[0, 0], inverse[1, 1] = a[1, 1] / determinant, a[0, 0] / determinant
+        inverse[0, 1], inverse[1, 0] = -a[0, 1] / determinant, -a[1, 0] / determinant
+        moments = cut_template(anchors[slot[i]], middle, middle, inverse, scratch, template, gradient)
+        x, y = place[i, 0] + border, place[i, 1] + border
+        u, v, found = align(current, template, gradient, moments, x, y, iterations, tolerance)
+        if found and np.hypot(u - x, v - y) <= farthest:
+            place[i, 0], place[i, 1] = u - border, v - border
+            good[i] = True
+    return good
+
+
+@njit(cache=True, nogil=True)
+def cut_anchor(image, x, y, patch):
+    """Patch (2, L, L) of an image (2, h, w) with place (x, y) at its middle, bilinear."""
+    middle = patch.shape[1] // 2
+    height, width = image.shape[1:]
+    for channel in range(2):
+        for r in range(patch.shape[1]):
+            for c in range(patch.shape[2]):
+                u = min(max(x + c - middle, 0.0), width - 1.001)
+                v = min(max(y + r - middle, 0.0), height - 1.001)
+                patch[channel, r, c] = _bilinear(image[channel], np.float32(u), np.float32(v))

@@ -1,0 +1,75 @@
+"""Pose of a frame from the landmarks of its tracked points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from evslam.multiview.pose import PoseFit, estimate_pose
+from evslam.multiview.sparse_map import SparseMap
+from evslam.settings import PoseConfig
+from evslam.types import PointFrame
+
+
+@dataclass(frozen=True)
+class PointPose:
+    """Pose of a frame and how its points agree.
+
+    Attributes:
+        T_cam_world: (4, 4) float64.
+        rows: (M,) rows of the frame whose tracks have a landmark.
+        error_px: (M,) distance between point and projected landmark, canvas pixels.
+        num_inliers: points within `PoseConfig.inlier_px`.
+        hessian: (6, 6) of the robust cost, px^2.
+    """
+
+    T_cam_world: np.ndarray
+    rows: np.ndarray
+    error_px: np.ndarray
+    num_inliers: int
+    hessian: np.ndarray
+
+
+def pose_from_points(
+    frame: PointFrame, starts: list[np.ndarray], map_: SparseMap, focal: float, config: PoseConfig
+) -> PointPose | None:
+    """The pose that fits the points best; None when too few have a landmark or agree.
+
+    Args:
+        frame: tracked points.
+        starts: poses T_cam_world (4, 4) to start from; the next is tried while the last one fits badly. From a predicted
+            pose with a narrow kernel the search falls into a mirrored minimum at every reversal of the motion, so the
+            first should be the last frame's pose.
+        map_: landmarks of the tracks.
+        focal: pixels per unit of bearing.
+        config: limits.
+    """
+    landmark = map_.landmarks(frame.ids)
+    rows = np.flatnonzero(landmark >= 0)
+    if len(rows) < config.min_points:
+        return None
+    points, bearing = map_.points[landmark[rows]], frame.bearing[rows]
+    weight = _thinned_weight(focal * bearing, config.crowd_px)
+    best: PoseFit | None = None
+    for start in starts:
+        fit = estimate_pose(start, points, bearing, None, weight, focal, config.wide_scale_px, config.wide_iterations)
+        fit = estimate_pose(
+            fit.T_cam_world, points, bearing, None, weight, focal, config.scale_px, config.iterations
+        )
+        if best is None or fit.cost < best.cost:
+            best = fit
+        if (best.error_px < config.inlier_px).mean() > config.sure_share:
+            break
+    assert best is not None
+    inlier = best.error_px < config.inlier_px
+    if inlier.sum() < config.min_points or inlier.mean() < config.min_share:
+        return None
+    return PointPose(best.T_cam_world, rows, best.error_px, int(inlier.sum()), best.hessian)
+
+
+def _thinned_weight(place: np.ndarray, radius: float) -> np.ndarray:
+    """Weight (N,) of points at pixels (N, 2) by area: where more than three crowd within the radius, they share."""
+    offset = place[:, None] - place[None]
+    crowd = ((offset**2).sum(-1) < radius**2).sum(1)
+    return np.minimum(1.0, 3.0 / crowd)
