@@ -90,7 +90,10 @@ class SparseMap:
     def add_landmarks(self, points: np.ndarray, ids: np.ndarray) -> np.ndarray:
         """New landmarks (M, 3) of tracks (M,), not yet observed by any keyframe; returns their indices (M,)."""
         index = len(self.points) + np.arange(len(points))
-        self.points, self.alive = np.concatenate([self.points, points]), np.concatenate([self.alive, np.ones(len(points), bool)])
+        self.points, self.alive = (
+            np.concatenate([self.points, points]),
+            np.concatenate([self.alive, np.ones(len(points), bool)]),
+        )
         self._reserve(ids)
         self._landmark_of_track[ids] = index
         return index
@@ -122,5 +125,7 @@ class SparseMap:
         """Room for these track numbers."""
         largest = int(ids.max(initial=-1))
         if largest >= len(self._landmark_of_track):
-            more = np.full(max(largest + 1, 2 * len(self._landmark_of_track)) - len(self._landmark_of_track), -1, np.int64)
+            more = np.full(
+                max(largest + 1, 2 * len(self._landmark_of_track)) - len(self._landmark_of_track), -1, np.int64
+            )
             self._landmark_of_track = np.concatenate([self._landmark_of_track, more])

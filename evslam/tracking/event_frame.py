@@ -20,6 +20,7 @@ from evslam.types import EventBatch
 BORDER = 16  # replicated pixels around each level of a pyramid: a patch may lie at the image's edge
 CLIP = (-128.0, 127.0, -80.0, 175.0)  # of both channels: 110 and 120 stand for the 95 % quantile
 _FLOOR = 1e-6
+_SAMPLE = 7  # every so many pixels tell a quantile
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class EventFrame:
     Attributes:
         t_us: the moment, microseconds.
         levels: pyramid, fine to coarse: (2, h + 2 BORDER, w + 2 BORDER) float32; a level is half as fine as the last.
-        activity: (H, W) float32, smoothed events of the window over what a place needs to be worth tracking.
+        activity: (H / 2, W / 2) float32, smoothed events of the window over what a place needs to be worth tracking.
         num_events: in the window.
     """
 
@@ -51,6 +52,9 @@ class FrameBuilder:
         self.canvas, self.config = canvas, config
         self.leaky = np.zeros(canvas.cells[0] * canvas.cells[1], np.float32)
         self.on_weight = 1.0
+        self._sample = np.flatnonzero(canvas.valid)[::_SAMPLE]
+        half = cv2.resize(canvas.valid.astype(np.uint8), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_NEAREST)
+        self._half_sample = np.flatnonzero(half)[::_SAMPLE]
         self.recent: deque[tuple[int, np.ndarray, np.ndarray]] = deque()  # (t_ref_us, seconds, canvas pixels)
 
     def build(self, batch: EventBatch, flow: np.ndarray, speed: float) -> EventFrame:
@@ -69,11 +73,12 @@ class FrameBuilder:
         vote(place, age_s, flow.astype(np.float32), canvas.centre.astype(np.float32), votes)
         grid = self.leaky.reshape(canvas.cells)
         lines = cv2.remap(grid, canvas.sensor_cell, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        signed = _band(lines, config.fine_px, config.wide_px)
-        sharp = _band(votes, config.fine_px, 2 * config.fine_px)
-        signed *= 110.0 / _quantile(np.abs(signed[canvas.valid][::3]), 0.95)
-        sharp *= 120.0 / _quantile(sharp[::2, ::2][sharp[::2, ::2] > 0], 0.95)
-        base = np.stack([signed.clip(*CLIP[:2]), sharp.clip(*CLIP[2:])])
+        signed = _blur(lines, config.fine_px) - _blur(lines, config.wide_px)
+        sharp = _blur(votes, config.fine_px) - _blur(votes, 2 * config.fine_px)
+        signed *= 110.0 / _quantile(np.abs(signed.ravel()[self._sample]), 0.95)
+        some = sharp[::3, ::3]
+        sharp *= 120.0 / _quantile(some[some > 0], 0.95)
+        base = signed.clip(*CLIP[:2]), sharp.clip(*CLIP[2:])
         return EventFrame(batch.stop_us, pyramid(base, config.levels), self._activity(votes), len(age_s))
 
     def _integrate(self, batch: EventBatch, speed: float) -> None:
@@ -108,24 +113,23 @@ class FrameBuilder:
         return np.concatenate(places), np.concatenate(ages)
 
     def _activity(self, votes: np.ndarray) -> np.ndarray:
-        smooth = cv2.GaussianBlur(votes, (0, 0), 2.5)
-        seen = smooth[self.canvas.valid][::4]
+        smooth = _blur(cv2.resize(votes, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), 1.25)
+        seen = smooth.ravel()[self._half_sample]
         needed = max(0.35 * float(seen.mean()), self.config.min_activity * _quantile(seen, 0.97))
         return smooth / np.float32(max(needed, _FLOOR))
 
 
-def pyramid(base: np.ndarray, levels: int) -> tuple[np.ndarray, ...]:
-    """Levels of an image (2, H, W), each half as fine as the last, with a replicated border."""
-    images = [base]
-    for _ in range(levels - 1):
-        images.append(np.stack([cv2.pyrDown(channel) for channel in images[-1]]))
-    border = ((0, 0), (BORDER, BORDER), (BORDER, BORDER))
-    return tuple(np.pad(image, border, mode="edge") for image in images)
+def pyramid(channels: tuple[np.ndarray, ...], levels: int) -> tuple[np.ndarray, ...]:
+    """Levels of an image of two channels (H, W), each half as fine as the last, with a replicated border."""
+    images = []
+    for _ in range(levels):
+        images.append(np.stack([cv2.copyMakeBorder(each, *4 * (BORDER,), cv2.BORDER_REPLICATE) for each in channels]))
+        channels = tuple(cv2.pyrDown(each) for each in channels)
+    return tuple(images)
 
 
-def _band(image: np.ndarray, fine: float, wide: float) -> np.ndarray:
-    """Difference of Gaussians."""
-    return cv2.GaussianBlur(image, (0, 0), fine) - cv2.GaussianBlur(image, (0, 0), wide)
+def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    return cv2.GaussianBlur(image, (0, 0), sigma)
 
 
 def _quantile(values: np.ndarray, share: float) -> float:

@@ -37,8 +37,18 @@ def fit_flow(place: np.ndarray, velocity: np.ndarray, centre: np.ndarray) -> np.
                 right[a, 1] += part * velocity[i, 1]
         solution = np.linalg.solve(normal, right)
         for i in range(number):
-            du = velocity[i, 0] - terms[i, 0] * solution[0, 0] - terms[i, 1] * solution[1, 0] - terms[i, 2] * solution[2, 0]
-            dv = velocity[i, 1] - terms[i, 0] * solution[0, 1] - terms[i, 1] * solution[1, 1] - terms[i, 2] * solution[2, 1]
+            du = (
+                velocity[i, 0]
+                - terms[i, 0] * solution[0, 0]
+                - terms[i, 1] * solution[1, 0]
+                - terms[i, 2] * solution[2, 0]
+            )
+            dv = (
+                velocity[i, 1]
+                - terms[i, 0] * solution[0, 1]
+                - terms[i, 1] * solution[1, 1]
+                - terms[i, 2] * solution[2, 1]
+            )
             error[i] = np.sqrt(du * du + dv * dv)
         scale = max(1.48 * np.median(error), _MIN_SCALE)
         for i in range(number):

@@ -168,7 +168,14 @@ def follow(previous, current, border, start, guess, linear, inverse, limits):
                 gradient,
             )
             u, v, found = align(
-                current[level], template, gradient, moments, x * scale + border, y * scale + border, iterations, tolerance
+                current[level],
+                template,
+                gradient,
+                moments,
+                x * scale + border,
+                y * scale + border,
+                iterations,
+                tolerance,
             )
             if found:
                 x, y = (u - border) / scale, (v - border) / scale
@@ -185,32 +192,39 @@ def follow(previous, current, border, start, guess, linear, inverse, limits):
 
 
 @njit(cache=True, nogil=True)
-def realign(anchors, slot, linear, current, border, place, limits):
+def realign(anchors, templates, slot, linear, current, border, place, limits):
     """Align points with the image patches in which they were seen first, against drift.
 
     Args:
         anchors: (S, 2, L, L) patches around their points, which lie at the middle.
-        slot: (N,) int64, which patch; linear: (S, 2, 2) how the image has deformed since.
+        templates: cut from them, deformed as the image was lately, with gradients, moments and that deformation: arrays
+            (S, 2, SIDE, STRIDE), (S, 2, 2, SIDE, STRIDE), (S, 3), (S, 2, 2); renewed where the deformation has changed.
+        slot: (N,) int64, which patch; linear: (S, 2, 2) how the image has deformed since the patch was cut.
         current: (2, h, w) image with a border; place (N, 2) overwritten where the alignment moves by at most limits[2].
 
     Returns:
         (N,) bool, whether the patch was found there.
     """
     iterations, tolerance, farthest = int(limits[0]), limits[1], limits[2]
+    template, gradient, moments, known = templates
     good = np.zeros(len(slot), np.bool_)
     scratch = np.zeros((2, SIDE + 2, SIDE + 2), np.float32)
-    template = np.zeros((2, SIDE, STRIDE), np.float32)
-    gradient = np.zeros((2, 2, SIDE, STRIDE), np.float32)
     inverse = np.zeros((2, 2))
     middle = anchors.shape[2] // 2
     for i in range(len(slot)):
-        a = linear[slot[i]]
-        determinant = a[0, 0] * a[1, 1] - a[0, 1] * a[1, 0]
-        inverse[0, 0], inverse[1, 1] = a[1, 1] / determinant, a[0, 0] / determinant
-        inverse[0, 1], inverse[1, 0] = -a[0, 1] / determinant, -a[1, 0] / determinant
-        moments = cut_template(anchors[slot[i]], middle, middle, inverse, scratch, template, gradient)
+        s = slot[i]
+        a = linear[s]
+        change = np.abs(a - known[s]).sum()
+        if not change * HALF < STRAIGHT_PX:
+            determinant = a[0, 0] * a[1, 1] - a[0, 1] * a[1, 0]
+            inverse[0, 0], inverse[1, 1] = a[1, 1] / determinant, a[0, 0] / determinant
+            inverse[0, 1], inverse[1, 0] = -a[0, 1] / determinant, -a[1, 0] / determinant
+            xx, xy, yy = cut_template(anchors[s], middle, middle, inverse, scratch, template[s], gradient[s])
+            moments[s, 0], moments[s, 1], moments[s, 2] = xx, xy, yy
+            known[s] = a
         x, y = place[i, 0] + border, place[i, 1] + border
-        u, v, found = align(current, template, gradient, moments, x, y, iterations, tolerance)
+        found_moments = (moments[s, 0], moments[s, 1], moments[s, 2])
+        u, v, found = align(current, template[s], gradient[s], found_moments, x, y, iterations, tolerance)
         if found and np.hypot(u - x, v - y) <= farthest:
             place[i, 0], place[i, 1] = u - border, v - border
             good[i] = True

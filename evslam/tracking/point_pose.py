@@ -54,9 +54,7 @@ def pose_from_points(
     best: PoseFit | None = None
     for start in starts:
         fit = estimate_pose(start, points, bearing, None, weight, focal, config.wide_scale_px, config.wide_iterations)
-        fit = estimate_pose(
-            fit.T_cam_world, points, bearing, None, weight, focal, config.scale_px, config.iterations
-        )
+        fit = estimate_pose(fit.T_cam_world, points, bearing, None, weight, focal, config.scale_px, config.iterations)
         if best is None or fit.cost < best.cost:
             best = fit
         if (best.error_px < config.inlier_px).mean() > config.sure_share:

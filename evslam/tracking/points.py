@@ -9,7 +9,7 @@ from evslam.geometry.canvas import Canvas
 from evslam.settings import PointsConfig
 from evslam.tracking.event_frame import BORDER, EventFrame
 from evslam.tracking.image_flow import fit_flow, flow_at, flow_matrix
-from evslam.tracking.patch_kernels import cut_anchor, follow, realign
+from evslam.tracking.patch_kernels import SIDE, STRIDE, cut_anchor, follow, realign
 
 ANCHOR_SIDE = 39  # pixels: a template's, with room to shrink or turn it
 _MIN_FOR_FLOW = 8
@@ -38,6 +38,12 @@ class PointTracker:
         self.anchors = np.zeros((config.max_points, 2, ANCHOR_SIDE, ANCHOR_SIDE), np.float32)
         self.linear = np.tile(np.eye(2), (config.max_points, 1, 1))
         self.anchor_place = np.zeros((config.max_points, 2))
+        self.templates = (
+            np.zeros((config.max_points, 2, SIDE, STRIDE), np.float32),
+            np.zeros((config.max_points, 2, 2, SIDE, STRIDE), np.float32),
+            np.zeros((config.max_points, 3)),
+            np.full((config.max_points, 2, 2), np.inf),
+        )
         self.next_id = self.num_frames = 0
         self.ids, self.slot, self.idle = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
         self.place, self.velocity = np.zeros((0, 2)), np.zeros((0, 2))
@@ -82,7 +88,9 @@ class PointTracker:
         self.linear = linear @ self.linear
         anchored = np.zeros(len(keep), bool)
         found = place[keep]
-        anchored[keep] = realign(self.anchors, self.slot[keep], self.linear, frame.levels[0], BORDER, found, limits)
+        anchored[keep] = realign(
+            self.anchors, self.templates, self.slot[keep], self.linear, frame.levels[0], BORDER, found, limits
+        )
         place[keep] = found
         velocity = (place - start) / seconds
         keep &= self._inside(place) & self._active(frame, place)
@@ -108,7 +116,7 @@ class PointTracker:
         """Points that move but see no events for some images are dropped."""
         column, row = self._pixel(place)
         moving = np.maximum(np.hypot(*self.velocity.T), np.hypot(self.flow[0], self.flow[3])) > self.config.idle_speed
-        silent = (frame.activity[row, column] < 0.7) & moving
+        silent = (frame.activity[row // 2, column // 2] < 0.7) & moving
         self.idle = np.where(silent, self.idle + 1, 0)
         return self.idle < self.config.max_idle
 
@@ -122,6 +130,7 @@ class PointTracker:
             slot = self.slot[i]
             cut_anchor(frame.levels[0], *(self.place[i] + BORDER), self.anchors[slot])
             self.linear[slot], self.anchor_place[slot] = np.eye(2), self.place[i]
+            self.templates[3][slot] = np.inf
 
     def _first_of_cell(self) -> np.ndarray:
         """Of points that have run into each other the oldest stays."""
@@ -138,7 +147,8 @@ class PointTracker:
     def _detect(self, frame: EventFrame) -> None:
         """Corners of both channels (Shi and Tomasi 1994) away from the points there are, where events fall."""
         config, images = self.config, frame.levels[0][:, BORDER:-BORDER, BORDER:-BORDER]
-        free = (self.allowed & (frame.activity > 1)).astype(np.uint8)
+        active = cv2.resize(frame.activity, self.allowed.shape[::-1]) > 1
+        free = (self.allowed & active).astype(np.uint8)
         for x, y in self.place.astype(int):
             cv2.circle(free, (x, y), config.min_distance_px, 0, -1)
         images = [np.ascontiguousarray(image) for image in images]
