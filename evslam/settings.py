@@ -216,6 +216,7 @@ class FrameConfig:
             wide one is twice the fine one).
         levels: of the pyramid.
         min_activity: share of the busiest places' events that a place needs for points to be tracked there.
+        scale_gain: weight of the newest image in the brightness scale.
     """
 
     canvas_width: int
@@ -231,6 +232,7 @@ class FrameConfig:
     wide_px: float
     levels: int
     min_activity: float
+    scale_gain: float
 
 
 @dataclass(frozen=True)

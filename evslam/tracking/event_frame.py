@@ -18,7 +18,8 @@ from evslam.tracking.frame_kernels import integrate, vote
 from evslam.types import EventBatch
 
 BORDER = 16  # replicated pixels around each level of a pyramid: a patch may lie at the image's edge
-CLIP = (-128.0, 127.0, -80.0, 175.0)  # of both channels: 110 and 120 stand for the 95 % quantile
+GAIN = (110.0, 120.0)  # of both channels at their 95 % quantile
+CLIP = (-128.0, 127.0, -80.0, 175.0)  # lower and upper limits of both channels
 _FLOOR = 1e-6
 _SAMPLE = 7  # every so many pixels tell a quantile
 
@@ -52,6 +53,8 @@ class FrameBuilder:
         self.canvas, self.config = canvas, config
         self.leaky = np.zeros(canvas.cells[0] * canvas.cells[1], np.float32)
         self.on_weight = 1.0
+        self.scale = np.zeros(2)  # 95 % quantiles of both channels
+        self._maps = cv2.convertMaps(canvas.sensor_cell, None, cv2.CV_16SC2)
         self._sample = np.flatnonzero(canvas.valid)[::_SAMPLE]
         half = cv2.resize(canvas.valid.astype(np.uint8), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_NEAREST)
         self._half_sample = np.flatnonzero(half)[::_SAMPLE]
@@ -72,12 +75,14 @@ class FrameBuilder:
         votes = np.zeros((canvas.height, canvas.width), np.float32)
         vote(place, age_s, flow.astype(np.float32), canvas.centre.astype(np.float32), votes)
         grid = self.leaky.reshape(canvas.cells)
-        lines = cv2.remap(grid, canvas.sensor_cell, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        signed = _blur(lines, config.fine_px) - _blur(lines, config.wide_px)
+        lines = cv2.remap(grid, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        signed = _blur(lines, config.fine_px) - _wide_blur(lines, config.wide_px)
         sharp = _blur(votes, config.fine_px) - _blur(votes, 2 * config.fine_px)
-        signed *= 110.0 / _quantile(np.abs(signed.ravel()[self._sample]), 0.95)
-        some = sharp[::3, ::3]
-        sharp *= 120.0 / _quantile(some[some > 0], 0.95)
+        self._scale(0, np.abs(signed.ravel()[self._sample]))
+        some = sharp[::2, ::2]
+        self._scale(1, some[some > 0])
+        signed *= GAIN[0] / self.scale[0]
+        sharp *= GAIN[1] / self.scale[1]
         base = signed.clip(*CLIP[:2]), sharp.clip(*CLIP[2:])
         return EventFrame(batch.stop_us, pyramid(base, config.levels), self._activity(votes), len(age_s))
 
@@ -112,6 +117,12 @@ class FrameBuilder:
                 break
         return np.concatenate(places), np.concatenate(ages)
 
+    def _scale(self, channel: int, values: np.ndarray) -> None:
+        """Let the scale of a channel follow the 95 % quantile slowly: a flickering one would pull points about."""
+        now = _quantile(values, 0.95)
+        before = self.scale[channel] or now
+        self.scale[channel] = before * (now / before) ** self.config.scale_gain
+
     def _activity(self, votes: np.ndarray) -> np.ndarray:
         smooth = _blur(cv2.resize(votes, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), 1.25)
         seen = smooth.ravel()[self._half_sample]
@@ -130,6 +141,12 @@ def pyramid(channels: tuple[np.ndarray, ...], levels: int) -> tuple[np.ndarray, 
 
 def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(image, (0, 0), sigma)
+
+
+def _wide_blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur by way of half the resolution."""
+    half = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    return cv2.resize(_blur(half, sigma / 2), image.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _quantile(values: np.ndarray, share: float) -> float:
