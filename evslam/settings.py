@@ -268,6 +268,50 @@ class PointsConfig:
 
 
 @dataclass(frozen=True)
+class BootstrapConfig:
+    """The start of 6-DoF SLAM; see `evslam.tracking.bootstrap`. Distances in canvas pixels.
+
+    Attributes:
+        interval_s: between attempts.
+        max_history_s: frames older than that are forgotten.
+        reference_s: a frame so far apart may be the first of a start.
+        min_tracks, min_common: tracks, and share of the first frame's, that the last one must share with it.
+        min_duration_s: from first to last frame.
+        min_parallax_px: median motion that a rotation does not explain; small by nature, so this is no proof.
+        hypotheses: candidates that are refined.
+        num_frames: over which they are.
+        scale_px: Cauchy scale.
+        min_inliers: share of observations within two pixels.
+        min_ratio: cost of the next unlike solution over the best one's.
+        unlike_deg: angle between baselines from which solutions are unlike.
+        min_rotation_ratio: cost of a mere rotation over the best one's.
+        min_in_front: share of points in front of all cameras that see them, under ...
+        min_point_angle_deg: ... at least this angle.
+        min_angle_deg: median triangulation angle.
+        max_sigma: rad, of the direction of the baseline.
+    """
+
+    interval_s: float
+    max_history_s: float
+    reference_s: float
+    min_tracks: int
+    min_common: float
+    min_duration_s: float
+    min_parallax_px: float
+    hypotheses: int
+    num_frames: int
+    scale_px: float
+    min_inliers: float
+    min_ratio: float
+    unlike_deg: float
+    min_rotation_ratio: float
+    min_in_front: float
+    min_point_angle_deg: float
+    min_angle_deg: float
+    max_sigma: float
+
+
+@dataclass(frozen=True)
 class PoseConfig:
     """Pose of a frame from the landmarks of its points (6-DoF only); distances in canvas pixels.
 

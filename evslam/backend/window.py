@@ -58,7 +58,7 @@ def adjust_window(map_: SparseMap, focal: float, config: WindowConfig) -> Bundle
     result = adjust(problem, BundleSettings(config.scale_px, config.max_iterations, config.tolerance))
     poses, points = result.T_cam_world, result.points
     if (~window.is_free).sum() == 1:
-        poses, points = normalise_scale(poses, points, problem.T_cam_world)
+        poses, points = normalise_scale(problem.T_cam_world, poses, points)
     for index, view in enumerate(window.views):
         if window.is_free[index]:
             map_.keyframes[view].T_cam_world = poses[index]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evslam.multiview.pose import PoseFit, estimate_pose
+from evslam.multiview.pose import PoseFit, PoseSettings, estimate_pose
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings import PoseConfig
 from evslam.types import PointFrame
@@ -51,10 +51,12 @@ def pose_from_points(
         return None
     points, bearing = map_.points[landmark[rows]], frame.bearing[rows]
     weight = _thinned_weight(focal * bearing, config.crowd_px)
+    wide = PoseSettings(focal, config.wide_scale_px, config.wide_iterations)
+    narrow = PoseSettings(focal, config.scale_px, config.iterations)
     best: PoseFit | None = None
     for start in starts:
-        fit = estimate_pose(start, points, bearing, None, weight, focal, config.wide_scale_px, config.wide_iterations)
-        fit = estimate_pose(fit.T_cam_world, points, bearing, None, weight, focal, config.scale_px, config.iterations)
+        fit = estimate_pose(start, points, bearing, None, weight, wide)
+        fit = estimate_pose(fit.T_cam_world, points, bearing, None, weight, narrow)
         if best is None or fit.cost < best.cost:
             best = fit
         if (best.error_px < config.inlier_px).mean() > config.sure_share:
