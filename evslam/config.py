@@ -25,6 +25,7 @@ from evslam.settings import (
     AutoConfig,
     BatchConfig,
     BootstrapConfig,
+    EdgeConfig,
     FrameConfig,
     GyroConfig,
     KeyframeConfig,
@@ -63,6 +64,7 @@ class Config:
     pose: PoseConfig
     keyframe: KeyframeConfig
     landmark: LandmarkConfig
+    edge: EdgeConfig
     window: WindowConfig
     gyro: GyroConfig
     auto: AutoConfig

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections import deque
+from collections.abc import Callable
 
-from evslam.backend.window import adjust_window
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from evslam.backend.window import adjust_window, choose_window
 from evslam.config import Config
+from evslam.geometry.canvas import Canvas
+from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
+from evslam.mapping.edges import EdgeMapper
 from evslam.mapping.landmarks import add_new_landmarks
-from evslam.multiview.sparse_map import SparseMap, rows_of
+from evslam.multiview.sparse_map import Keyframe, SparseMap, rows_of
 from evslam.tracking.bootstrap import Bootstrap, Start
 from evslam.tracking.point_pose import PointPose, pose_from_points
-from evslam.types import PointFrame, TrackingState
+from evslam.types import EdgeImage, PointFrame, TrackingState
+
+EventWindow = Callable[[float, int], tuple[np.ndarray, np.ndarray]]
+_RECENT = 4  # poses from which the motion is told
 
 
 class Odometry:
@@ -18,7 +28,7 @@ class Odometry:
 
     Args:
         config: resolved configuration.
-        focal: of the canvas, pixels.
+        canvas: image plane.
 
     Attributes:
         map: None before the first start.
@@ -26,18 +36,25 @@ class Odometry:
         state: of the last frame.
     """
 
-    def __init__(self, config: Config, focal: float) -> None:
-        self.config, self.focal = config, focal
-        self.bootstrap = Bootstrap(config.bootstrap, focal)
+    def __init__(self, config: Config, canvas: Canvas) -> None:
+        self.config, self.focal = config, canvas.focal
+        self.edges = EdgeMapper(canvas, config.edge)
+        self.bootstrap = Bootstrap(config.bootstrap, canvas.focal)
         self.map: SparseMap | None = None
         self.T_cam_world, self.change = np.eye(4), np.eye(4)
         self.state = TrackingState.STARTING
         self.misfits = np.zeros(0, np.int64)  # per track: frames in a row that it was far from its landmark
         self.since_keyframe = self.failures = 0
         self.inliers_at_keyframe = 0
+        self.recent: deque[tuple[int, np.ndarray]] = deque(maxlen=_RECENT)
 
-    def add(self, frame: PointFrame) -> TrackingState:
-        """Track one more frame; afterwards `T_cam_world` is its pose if the state says TRACKING."""
+    def add(self, frame: PointFrame, events: EventWindow) -> TrackingState:
+        """Track one more frame; afterwards `T_cam_world` is its pose if the state says TRACKING.
+
+        Args:
+            frame: tracked points.
+            events: gives canvas pixels (N, 2) and ages in seconds (N,) of the latest events, for so long and so many.
+        """
         if self.map is None:
             start = self.bootstrap.add(frame)
             self.state = TrackingState.STARTING
@@ -55,10 +72,11 @@ class Odometry:
         self.failures, self.state = 0, TrackingState.TRACKING
         self.change = pose.T_cam_world @ np.linalg.inv(self.T_cam_world)
         self.T_cam_world = pose.T_cam_world
+        self.recent.append((frame.t_us, pose.T_cam_world))
         self._note_misfits(frame, pose)
         self.since_keyframe += 1
         if self._is_keyframe(frame, pose):
-            self._add_keyframe(frame, pose)
+            self._add_keyframe(frame, pose, events)
         return self.state
 
     def _expected(self) -> list[np.ndarray]:
@@ -74,8 +92,13 @@ class Odometry:
             fits = np.zeros(len(start.ids), bool)
             mine = (start.observations.view == number) & (start.error_px < 2.5)
             fits[start.observations.point[mine]] = True
-            self.map.add_keyframe(frame, T_cam_world, seen & fits[row] & good[row])
-        adjust_window(self.map, self.focal, self.config.window)
+            keyframe = self.map.add_keyframe(frame, T_cam_world, seen & fits[row] & good[row])
+            if frame.votes is not None:
+                keyframe.image = self.edges.band(frame.votes.astype(np.float32))
+        adjust_window(self.map, choose_window(self.map, self.config.window), self.focal, self.config.window)
+        for index in range(len(self.map.keyframes)):
+            sweep_keyframe(self.map, index, self.edges)
+        self.recent.clear()
         self._settle()
 
     def _restart(self) -> None:
@@ -116,12 +139,36 @@ class Odometry:
         far = len(moved) <= 5 or float(np.median(moved)) > config.motion_px
         return far or pose.num_inliers < config.min_share * self.inliers_at_keyframe
 
-    def _add_keyframe(self, frame: PointFrame, pose: PointPose) -> None:
+    def _add_keyframe(self, frame: PointFrame, pose: PointPose, events: EventWindow) -> None:
         assert self.map is not None
         inlier = np.zeros(len(frame.ids), bool)
         inlier[pose.rows] = pose.error_px < self.config.pose.inlier_px
         inlier &= self.map.landmarks(frame.ids) >= 0
-        self.map.add_keyframe(frame, pose.T_cam_world, inlier)
-        add_new_landmarks(self.map, self.focal, self.config.landmark)
-        adjust_window(self.map, self.focal, self.config.window)
+        keyframe = self.map.add_keyframe(frame, pose.T_cam_world, inlier)
+        keyframe.image = self._edge_image(keyframe, events)
+        self._extend_map()
         self._settle()
+
+    def _extend_map(self) -> None:
+        """New landmarks, new depth of edges, and the adjustment of the last keyframes."""
+        assert self.map is not None
+        add_new_landmarks(self.map, self.focal, self.config.landmark)
+        newest = len(self.map.keyframes) - 1
+        for before in self.config.edge.resweep:
+            if newest - before >= 0:
+                sweep_keyframe(self.map, newest - before, self.edges)
+        window = choose_window(self.map, self.config.window)
+        links = link_edges(self.map, window.views, window.is_free, self.edges)
+        adjust_window(self.map, window, self.focal, self.config.window, links)
+
+    def _edge_image(self, keyframe: Keyframe, events: EventWindow) -> EdgeImage:
+        """The events of a keyframe's moment, compensated by the camera's motion and the landmarks' depth."""
+        assert self.map is not None
+        (t_us, before), (_, now) = self.recent[0], self.recent[-1]
+        change, seconds = now @ np.linalg.inv(before), max((keyframe.t_us - t_us) * 1e-6, 1e-6)
+        turn = Rotation.from_matrix(change[:3, :3]).as_rotvec()
+        twist = -np.concatenate([change[:3, 3], turn]) / seconds
+        landmark = keyframe.landmark[keyframe.landmark >= 0]
+        points = self.map.points[landmark] @ now[:3, :3].T + now[:3, 3]
+        flow = self.edges.flow(twist, self.edges.inverse_depth(points))
+        return self.edges.image(*events(self.config.edge.window_s, self.config.edge.max_events), flow)

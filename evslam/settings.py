@@ -241,6 +241,7 @@ class PointsConfig:
 
     Attributes:
         max_points: tracked at a time.
+        min_points: below which the flow is measured by contrast maximisation.
         min_distance_px: between a new point and all others.
         min_corner: of the image's strongest corner, for a new point.
         corner_block: side of the window over which corners are measured.
@@ -254,6 +255,7 @@ class PointsConfig:
     """
 
     max_points: int
+    min_points: int
     min_distance_px: int
     min_corner: float
     corner_block: int
@@ -396,6 +398,51 @@ class WindowConfig:
     min_observations: int
     max_error_px: float
     max_mean_px: float
+
+
+@dataclass(frozen=True)
+class EdgeConfig:
+    """Semi-dense edges of keyframes (6-DoF only); see `evslam.mapping.edges`.
+
+    Attributes:
+        window_s: events of a keyframe's image; at most `max_events`.
+        max_events: see above.
+        sigma_px: of the band-pass.
+        min_ridge: strength of a ridge in [0, 1].
+        max_ridges: points that are swept.
+        planes: inverse depths tried.
+        max_views: that a sweep looks at.
+        min_views: that must see the place.
+        min_peak: mean strength at the best depth.
+        min_margin: over the best score more than `distant_planes` away.
+        distant_planes: see above.
+        cell_px: one edge point of a cell takes part in bundle adjustment.
+        offsets: keyframes before and after the host in which its edges are looked for.
+        radius_px: searched across an edge.
+        min_match: height of a maximum there.
+        weight: of an edge in bundle adjustment.
+        max_error_px: mean error above which an edge point is taken out.
+        resweep: keyframes so many before the newest are swept again.
+    """
+
+    window_s: float
+    max_events: int
+    sigma_px: float
+    min_ridge: float
+    max_ridges: int
+    planes: int
+    max_views: int
+    min_views: int
+    min_peak: float
+    min_margin: float
+    distant_planes: int
+    cell_px: int
+    offsets: tuple[int, ...]
+    radius_px: int
+    min_match: float
+    weight: float
+    max_error_px: float
+    resweep: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -99,11 +99,49 @@ class PointFrame:
         t_us: the moment, microseconds.
         ids: (N,) int64, numbers of the tracks, ascending.
         bearing: (N, 2) float64, undistorted (X / Z, Y / Z) in the camera frame.
+        votes: (H, W) float16, motion-compensated events of the moment on the canvas; None where not kept.
     """
 
     t_us: int
     ids: np.ndarray
     bearing: np.ndarray
+    votes: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class EdgeImage:
+    """Motion-compensated events of a moment, band-passed.
+
+    Attributes:
+        band: (H, W) float32, over its 90 % quantile.
+        strength: (H, W) float32, `band` within [0, 1], zero where the sensor sees nothing.
+    """
+
+    band: np.ndarray
+    strength: np.ndarray
+
+
+@dataclass(frozen=True)
+class EdgePoints:
+    """Points on edges, in the camera frame of their keyframe.
+
+    Attributes:
+        pixel: (N, 2) float64, canvas.
+        point: (N, 3) float64.
+        tangent: (N, 2) float64, unit vector along the edge, canvas.
+        confidence: (N,) float64, margin of the best depth.
+    """
+
+    pixel: np.ndarray
+    point: np.ndarray
+    tangent: np.ndarray
+    confidence: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pixel)
+
+    def __getitem__(self, index: np.ndarray) -> EdgePoints:
+        return EdgePoints(self.pixel[index], self.point[index], self.tangent[index], self.confidence[index])
 
 
 class TrackingState(Enum):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from evslam.multiview.bundle import BundleProblem, BundleResult, BundleSettings, adjust, normalise_scale
+from evslam.multiview.edge_links import EdgeLinks
+from evslam.multiview.observations import Observations
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings import WindowConfig
 
@@ -41,20 +43,26 @@ def choose_window(map_: SparseMap, config: WindowConfig) -> Window:
     return Window(views, is_free, np.flatnonzero(chosen))
 
 
-def adjust_window(map_: SparseMap, focal: float, config: WindowConfig) -> BundleResult | None:
-    """Adjust the last keyframes and their landmarks, and take out what does not fit; None when there is too little.
+def adjust_window(
+    map_: SparseMap, window: Window, focal: float, config: WindowConfig, edges: EdgeLinks | None = None
+) -> BundleResult | None:
+    """Adjust keyframes, their landmarks and edges, and take out what does not fit; None when there is too little.
 
     Args:
         map_: changed in place.
+        window: what to adjust.
         focal: pixels per unit of bearing.
-        config: size of the window and limits.
+        config: limits.
+        edges: points on edges that take part, see `evslam.multiview.edge_links`.
     """
-    window = choose_window(map_, config)
     observations = map_.observations(window.views, window.landmarks)
     if len(observations) < config.min_observations:
         return None
     poses = np.stack([map_.keyframes[view].T_cam_world for view in window.views])
-    problem = BundleProblem(poses, window.is_free, map_.points[window.landmarks], observations, focal)
+    number, points, seen = len(observations), map_.points[window.landmarks], observations
+    if edges is not None:
+        points, seen = np.concatenate([points, edges.points]), edges.after(observations, len(points))
+    problem = BundleProblem(poses, window.is_free, points, seen, focal)
     result = adjust(problem, BundleSettings(config.scale_px, config.max_iterations, config.tolerance))
     poses, points = result.T_cam_world, result.points
     if (~window.is_free).sum() == 1:
@@ -62,23 +70,21 @@ def adjust_window(map_: SparseMap, focal: float, config: WindowConfig) -> Bundle
     for index, view in enumerate(window.views):
         if window.is_free[index]:
             map_.keyframes[view].T_cam_world = poses[index]
-    map_.points[window.landmarks] = points
-    _cull(map_, window, result, observations.view, observations.point, config)
+    map_.points[window.landmarks] = points[: len(window.landmarks)]
+    _cull(map_, window, result.error_px[:number], observations, config)
+    if edges is not None:
+        edges.update(map_, points[len(window.landmarks) :], result.error_px[number:])
     return result
 
 
 def _cull(
-    map_: SparseMap,
-    window: Window,
-    result: BundleResult,
-    view: np.ndarray,
-    point: np.ndarray,
-    config: WindowConfig,
+    map_: SparseMap, window: Window, error_px: np.ndarray, observations: Observations, config: WindowConfig
 ) -> None:
     """Take out single observations that are far off, and landmarks that are off on average."""
+    view, point = observations.view, observations.point
     count = np.bincount(point, minlength=len(window.landmarks))
-    mean = np.bincount(point, result.error_px, len(window.landmarks)) / np.maximum(count, 1)
-    far = result.error_px > config.max_error_px
+    mean = np.bincount(point, error_px, len(window.landmarks)) / np.maximum(count, 1)
+    far = error_px > config.max_error_px
     for index in np.unique(view[far]):
         keyframe = map_.keyframes[window.views[index]]
         bad = window.landmarks[point[far & (view == index)]]

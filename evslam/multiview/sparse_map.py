@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from evslam.multiview.observations import Observations
-from evslam.types import PointFrame
+from evslam.types import EdgeImage, EdgePoints, PointFrame
 
 
 @dataclass
@@ -21,6 +21,7 @@ class Keyframe:
         bearing: (N, 2) float64.
         landmark: (N,) int64, landmark of each observation; -1 for none.
         usable: (N,) bool, whether the observation may serve to triangulate its track.
+        image: edge image; edges: points on its edges; None where there is none.
     """
 
     t_us: int
@@ -29,6 +30,8 @@ class Keyframe:
     bearing: np.ndarray
     landmark: np.ndarray = field(init=False)
     usable: np.ndarray = field(init=False)
+    image: EdgeImage | None = None
+    edges: EdgePoints | None = None
 
     def __post_init__(self) -> None:
         self.landmark = np.full(len(self.ids), -1, np.int64)

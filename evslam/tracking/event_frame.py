@@ -32,12 +32,14 @@ class EventFrame:
         t_us: the moment, microseconds.
         levels: pyramid, fine to coarse: (2, h + 2 BORDER, w + 2 BORDER) float32; a level is half as fine as the last.
         activity: (H / 2, W / 2) float32, smoothed events of the window over what a place needs to be worth tracking.
+        votes: (H, W) float32, motion-compensated events of the window.
         num_events: in the window.
     """
 
     t_us: int
     levels: tuple[np.ndarray, ...]
     activity: np.ndarray
+    votes: np.ndarray
     num_events: int
 
 
@@ -52,7 +54,7 @@ class FrameBuilder:
     def __init__(self, canvas: Canvas, config: FrameConfig) -> None:
         self.canvas, self.config = canvas, config
         self.leaky = np.zeros(canvas.cells[0] * canvas.cells[1], np.float32)
-        self.on_weight = 1.0
+        self.on_weight, self.now_us = 1.0, 0
         self.scale = np.zeros(2)  # 95 % quantiles of both channels
         self._maps = cv2.convertMaps(canvas.sensor_cell, None, cv2.CV_16SC2)
         self._sample = np.flatnonzero(canvas.valid)[::_SAMPLE]
@@ -71,7 +73,8 @@ class FrameBuilder:
         config, canvas = self.config, self.canvas
         self._integrate(batch, max(speed, 1.0))
         window_s = float(np.clip(config.window_px / max(speed, 1.0), *config.window_s))
-        place, age_s = self._window(batch, window_s)
+        self._remember(batch)
+        place, age_s = self.window(window_s, config.max_events)
         votes = np.zeros((canvas.height, canvas.width), np.float32)
         vote(place, age_s, flow.astype(np.float32), canvas.centre.astype(np.float32), votes)
         grid = self.leaky.reshape(canvas.cells)
@@ -84,7 +87,7 @@ class FrameBuilder:
         signed *= GAIN[0] / self.scale[0]
         sharp *= GAIN[1] / self.scale[1]
         base = signed.clip(*CLIP[:2]), sharp.clip(*CLIP[2:])
-        return EventFrame(batch.stop_us, pyramid(base, config.levels), self._activity(votes), len(age_s))
+        return EventFrame(batch.stop_us, pyramid(base, config.levels), self._activity(votes), votes, len(age_s))
 
     def _integrate(self, batch: EventBatch, speed: float) -> None:
         if batch.pixel is None:
@@ -100,16 +103,19 @@ class FrameBuilder:
         cell = self.canvas.cell_of_pixel[batch.pixel.numpy()]
         integrate(self.leaky, cell, age_s, polarity, self.on_weight, tau_s, elapsed_s)
 
-    def _window(self, batch: EventBatch, window_s: float) -> tuple[np.ndarray, np.ndarray]:
-        """Canvas pixels (N, 2) and ages (N,) of the latest events."""
+    def _remember(self, batch: EventBatch) -> None:
         focal, centre = np.float32(self.canvas.focal), self.canvas.centre.astype(np.float32)
         self.recent.append((batch.t_ref_us, batch.t.numpy(), batch.bearing.numpy() * focal + centre))
         while self.recent and self.recent[0][0] < batch.stop_us - 1e6 * (self.config.window_s[1] + 0.05):
             self.recent.popleft()
+        self.now_us = batch.stop_us
+
+    def window(self, window_s: float, max_events: int) -> tuple[np.ndarray, np.ndarray]:
+        """Canvas pixels (N, 2) and ages (N,) of the latest events, for so long and so many at most."""
         places, ages, held = [], [], 0
         for t_ref_us, t, place in reversed(self.recent):
-            age_s = np.float32((batch.stop_us - t_ref_us) * 1e-6) - t
-            first = max(int(np.searchsorted(-age_s, -window_s)), len(t) - (self.config.max_events - held))
+            age_s = np.float32((self.now_us - t_ref_us) * 1e-6) - t
+            first = max(int(np.searchsorted(-age_s, -window_s)), len(t) - (max_events - held))
             places.append(place[first:])
             ages.append(age_s[first:])
             held += len(t) - first

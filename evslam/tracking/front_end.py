@@ -37,12 +37,14 @@ class FrontEnd:
             points.flow = self._flow(batch)
         self.frame = self.builder.build(batch, points.flow, points.median_speed)
         points.track(self.frame)
-        return PointFrame(batch.stop_us, points.ids, self.canvas.bearings(points.place))
+        return PointFrame(
+            batch.stop_us, points.ids, self.canvas.bearings(points.place), self.frame.votes.astype(np.float16)
+        )
 
     @property
     def pace(self) -> float:
-        """Expected image motion, pixels per second of the sensor."""
-        return self.points.speed * self.config.frame.pace(self.canvas.focal)
+        """Expected image motion, canvas pixels per second."""
+        return self.points.speed
 
     def _flow(self, batch: EventBatch) -> np.ndarray:
         """Without points, the affine flow of the rotation that makes the batch sharpest."""
