@@ -235,10 +235,10 @@ class RotationTrajectory:
     def _extrapolate(self, start: float, omega: np.ndarray) -> None:
         """Set the control rotations that act after `start`, where nothing has been measured yet."""
         tail, first = self._end()
-        origin = tail.rotation(np.array([start]))[0]
-        for k, time in enumerate(tail.control_times, first):
-            if time > start:
-                self.control[k] = (origin * Rotation.from_rotvec(omega * (time - start))).as_quat()
+        origin, times = tail.rotation(np.array([start]))[0], tail.control_times
+        first += int(np.searchsorted(times, start, side="right"))
+        turns = Rotation.from_rotvec(np.outer(times[times > start] - start, omega))
+        self.control[first:] = list((origin * turns).as_quat())
 
     def _end(self) -> tuple[RotationSpline, int]:
         """The spline of the last control rotations that a batch can touch, and the index of the first of them."""
