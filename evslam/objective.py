@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -120,18 +121,18 @@ class BatchContrast:
 
     def displacement_gram(self) -> np.ndarray:
         """Mean of J^T J (6, 6) over the events, J the derivative of their bins to the twist at zero twist."""
-        problem = self._fused()
-        if problem is not None:
-            return problem.gram()
+        if self._fused is not None:
+            return self._fused.gram()
         jacobian = interaction_matrix(self.batch.bearing, self.inverse_depth) * self.batch.t[:, None, None]
         jacobian = jacobian * jacobian.new_tensor([self.canvas.fx, self.canvas.fy])[:, None]
         return (torch.einsum("nip,niq->pq", jacobian, jacobian) / max(self.batch.num_events, 1)).double().cpu().numpy()
 
     def problem(self) -> Problem:
         """The same function of the twist with derivatives: by fused kernels where these apply, else by autograd."""
-        fused, plain = self._fused(), TorchProblem(self, self.batch.t)
-        return plain if fused is None else _AnyTurn(fused, plain)
+        plain = TorchProblem(self, self.batch.t)
+        return plain if self._fused is None else _AnyTurn(self._fused, plain)
 
+    @cached_property
     def _fused(self) -> FusedContrast | None:
         """None on other devices, for other kernels and other measures."""
         measure, sigma = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -170,11 +171,12 @@ class RotationTrajectory:
         spline, evaluations = self.spline(), 0
         nodes = _nodes(spline.knots, self.config.nodes_per_knot)
         events, samples = self.events(nodes), spline.at(nodes)
-        for width in self.config.refine_widths:
-            contrast = SphereContrast(events, panorama_grid(self.config, width))
-            problem = SplineContrast(contrast, samples, spline, len(spline.control), self._prior())
-            control, spent = sharpen(problem, self.config.refine_evaluations, self.config.refine_tolerance)
-            spline, evaluations = RotationSpline(spline.knots, control, SPLINE_DEGREE), evaluations + spent
+        with ThreadPoolExecutor(1, "refine") as helper:
+            for width in self.config.refine_widths:
+                contrast = SphereContrast(events, panorama_grid(self.config, width), helper=helper)
+                problem = SplineContrast(contrast, samples, spline, len(spline.control), self._prior())
+                control, spent = sharpen(problem, self.config.refine_evaluations, self.config.refine_tolerance)
+                spline, evaluations = RotationSpline(spline.knots, control, SPLINE_DEGREE), evaluations + spent
         home = spline.rotation(np.zeros(1))[0].inv()
         self.control = list((home * spline.control).as_quat())
         return evaluations
@@ -233,10 +235,10 @@ class RotationTrajectory:
     def _extrapolate(self, start: float, omega: np.ndarray) -> None:
         """Set the control rotations that act after `start`, where nothing has been measured yet."""
         tail, first = self._end()
-        origin = tail.rotation(np.array([start]))[0]
-        for k, time in enumerate(tail.control_times, first):
-            if time > start:
-                self.control[k] = (origin * Rotation.from_rotvec(omega * (time - start))).as_quat()
+        origin, times = tail.rotation(np.array([start]))[0], tail.control_times
+        first += int(np.searchsorted(times, start, side="right"))
+        turns = Rotation.from_rotvec(np.outer(times[times > start] - start, omega))
+        self.control[first:] = list((origin * turns).as_quat())
 
     def _end(self) -> tuple[RotationSpline, int]:
         """The spline of the last control rotations that a batch can touch, and the index of the first of them."""

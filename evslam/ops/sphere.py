@@ -6,7 +6,11 @@ The image is equirectangular: column is longitude atan2(X, Z), row is latitude a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,10 +20,12 @@ from evslam.errors import ConfigError
 from evslam.ops.binning import bin_events
 from evslam.ops.fused_bins import Grid
 from evslam.ops.fused_simd import LINE
-from evslam.ops.sphere_kernels import SUMS, begin, compile_sphere_backward, compile_sphere_forward, fill, finish
+from evslam.ops.sphere_kernels import SUMS, begin, compile_sphere_backward, compile_sphere_forward, fill, finish, merge
 
 GRADIENT_STEP = {"functional": 2, "raw": 0}  # degree of the gradient's B-spline above that of the image
 DTYPE = np.dtype(np.float32)
+SHARES = 2  # of the work between two threads; fixed, because the order of summation decides the last digits
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,13 @@ class SphereEvents:
     num_nodes: int
     num_events: int
     reach: float
+
+    def shares(self, count: int) -> list[tuple[int, int]]:
+        """Spans [first, last) of columns, about equally long, cut where an interval of the trajectory begins."""
+        num_vectors = len(self.interval)
+        inner = self.interval[[num_vectors * k // count for k in range(1, count)] if num_vectors else []]
+        cuts = np.array([0, *np.searchsorted(self.interval, inner), num_vectors]) * (LINE // DTYPE.itemsize)
+        return list(pairwise(cuts.tolist()))
 
 
 def sphere_events(t: np.ndarray, bearing: np.ndarray, nodes: np.ndarray, weight: float = 1.0) -> SphereEvents:
@@ -141,13 +154,22 @@ class SphereContrast:
         events: to be moved.
         grid: the image.
         background: flat memory of the map, folded; None for an empty one.
+        helper: a second thread to share the work with; for many events, since each evaluation waits for it.
     """
 
-    def __init__(self, events: SphereEvents, grid: SphereGrid, background: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        events: SphereEvents,
+        grid: SphereGrid,
+        background: np.ndarray | None = None,
+        helper: Executor | None = None,
+    ) -> None:
         self.events, self.grid = events, grid
         self.background = grid.zeros() if background is None else background
         self.image = grid.zeros()
         self.coords = np.empty_like(events.columns[:2])
+        self._helper, self._shares = helper, events.shares(1 if helper is None else SHARES)
+        self._beside = [grid.zeros() for _ in self._shares[1:]]  # votes of all shares but the first
         scale, pad = grid.bins_per_radian, grid.grid.pad
         self.view = np.array([scale, scale, (grid.width - 1) / 2 + pad, (grid.grid.height - 1) / 2 + pad], DTYPE)
         self._forward = compile_sphere_forward(grid.degree, DTYPE)
@@ -164,7 +186,11 @@ class SphereContrast:
         value = self.value(rotations)
         sums = np.zeros((self.events.num_nodes - 1, SUMS))
         motion = self._motion(rotations)
-        self._backward(self.events.columns, self.events.interval, motion, self.coords, self.image, sums)
+
+        def pull_back(*span: int) -> None:  # each share has intervals, and so rows of the sums, of its own
+            self._backward(self.events.columns, self.events.interval, span, motion, self.coords, self.image, sums)
+
+        self._together(pull_back, self._shares)
         scale = 2 / max(self.events.num_events, 1)
         torque = np.zeros((self.events.num_nodes, 3))
         torque[:-1] += sums[:, :3]
@@ -179,10 +205,31 @@ class SphereContrast:
 
     def _image(self, rotations: np.ndarray, flat: np.ndarray) -> float:
         """Background and votes to flat memory; returns by how much the sum of squares has grown."""
-        frame = self.grid.frame(rotations, self.events.reach)
-        begin(self.background, flat, frame)
-        self._forward(self.events.columns, self.events.interval, self._motion(rotations), self.coords, flat)
-        return float(finish(self.background, flat, frame))
+        frame, motion = self.grid.frame(rotations, self.events.reach), self._motion(rotations)
+        first, last, *rest = frame
+
+        def vote(image: np.ndarray, span: tuple[int, int]) -> None:
+            if image is flat:
+                begin(self.background, flat, frame)
+            else:
+                image[first * self.grid.grid.stride : last * self.grid.grid.stride] = 0
+            self._forward(self.events.columns, self.events.interval, span, motion, self.coords, image)
+
+        def total(start: int, stop: int) -> float:
+            for image in self._beside:
+                merge(image, flat, (start, stop, *rest))
+            return float(finish(self.background, flat, (start, stop, *rest)))
+
+        images, count = [flat, *self._beside], len(self._shares)
+        self._together(vote, zip(images, self._shares, strict=True))
+        bands = pairwise(first + (last - first) * k // count for k in range(count + 1))
+        return sum(self._together(total, bands))
+
+    def _together(self, work: Callable[..., T], shares: Iterable[tuple[Any, ...]]) -> list[T]:
+        """Results of the work on each share, the first in this thread, others by the helper."""
+        first, *others = shares
+        waiting = [self._helper.submit(work, *each) for each in others] if self._helper else []
+        return [work(*first), *(each.result() for each in waiting)]
 
     def _motion(self, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         return np.ascontiguousarray(rotations, DTYPE).ravel(), self.view, self.grid.grid.stride

@@ -4,7 +4,7 @@ Events lie in intervals between two neighbouring *nodes* of a rotational traject
 that has passed, the direction of an event with ray b = (x, y, 1) is d = (1 - a) R_k b + a R_(k + 1) b: linear between
 the nodes, exactly differentiable to both, and never normalised, because longitude and latitude ignore the length.
 
-One thread, fixed order of summation: deterministic. The plain twin is `evslam.ops.sphere.bin_on_sphere`.
+Fixed order of summation: deterministic. The plain twin is `evslam.ops.sphere.bin_on_sphere`.
 """
 
 from __future__ import annotations
@@ -78,21 +78,22 @@ def turned(rotation: Any, first: Any, x: Any, y: Any) -> Any:
 
 @lru_cache
 def compile_sphere_forward(degree: int, dtype: np.dtype) -> Callable[..., None]:
-    """forward(events, interval, motion, coords, image): coordinates of the events and their votes.
+    """forward(events, interval, span, motion, coords, image): coordinates of the events of a span and their votes.
 
     events (4, N): bearing x, y, share a of the interval, weight; N a multiple of the lanes, filled up with events of no
-    weight. interval (N / lanes,): of each vector. motion: (flat rotations of the nodes, view and stride of the grid);
-    view holds bins per radian and padded bins of longitude and latitude zero. coords (2, N): padded bins.
+    weight. interval (N / lanes,): of each vector. span: first event and the one behind the last, multiples of the
+    lanes. motion: (flat rotations of the nodes, view and stride of the grid); view holds bins per radian and padded
+    bins of longitude and latitude zero. coords (2, N): padded bins.
     """
     count = LINE // dtype.itemsize
     memory = (degree + 1) * count
 
     @compiled
-    def forward(events: Any, interval: Any, motion: Any, coords: Any, image: Any) -> None:
+    def forward(events: Any, interval: Any, span: Any, motion: Any, coords: Any, image: Any) -> None:
         rotation, view, stride = motion
         n = events.shape[1]
         start, sx, ky = scratch(INDEX, count), scratch(image, count), scratch(image, memory)
-        for i in range(0, n, count):
+        for i in range(span[0], span[1], count):
             x, y, a = load(events, i, count), load(events, n + i, count), load(events, 2 * n + i, count)
             first = 9 * interval[i // count]
             px, py, pz = turned(rotation, first, x, y)
@@ -127,7 +128,7 @@ def _torque(p: Any, m: Any) -> Any:
 
 @lru_cache
 def compile_sphere_backward(degree: int, dtype: np.dtype) -> Callable[..., None]:
-    """backward(events, interval, motion, coords, slope, sums): pull dL/dH back to rotations of the nodes.
+    """backward(events, interval, span, motion, coords, slope, sums): pull dL/dH back to rotations of the nodes.
 
     sums (intervals, SUMS) float64, added to. A torque is the gradient to a small rotation from the left, in world axes.
     The products of the whole torque of each event (xx, xy, xz, yy, yz, zz) tell which directions the image constrains.
@@ -136,12 +137,12 @@ def compile_sphere_backward(degree: int, dtype: np.dtype) -> Callable[..., None]
     taps, pairs = (degree + 1) * count, 2 * count
 
     @compiled
-    def backward(events: Any, interval: Any, motion: Any, coords: Any, slope: Any, sums: Any) -> None:
+    def backward(events: Any, interval: Any, span: Any, motion: Any, coords: Any, slope: Any, sums: Any) -> None:
         rotation, view, stride = motion
         n = events.shape[1]
         start, sx, g = scratch(INDEX, count), scratch(slope, count), scratch(slope, pairs)
         ky, dy = scratch(slope, taps), scratch(slope, taps)
-        for i in range(0, n, count):
+        for i in range(span[0], span[1], count):
             bx, by = load(coords, i, count), load(coords, n + i, count)
             sy = place(bx, by, degree, stride, start, sx)
             store_taps(sy, degree, 0, ky)
@@ -188,6 +189,15 @@ def begin(background: Any, image: Any, frame: Any) -> None:
             image[start : start + pad] = 0
         if right > width + pad:
             image[start + pad + width : start + stride] = 0
+
+
+@compiled
+def merge(votes: Any, image: Any, frame: Any) -> None:
+    """Add votes to the part of the image that `frame` tells, see `begin`."""
+    first, last, left, right, _, _, stride = frame
+    for row in range(first, last):
+        for i in range(row * stride + left, row * stride + right):
+            image[i] += votes[i]
 
 
 @compiled

@@ -60,8 +60,9 @@ class ConstantVelocity:
             before, whole = (-tau * np.expm1(-duration / tau) for duration in (before, whole))
         if state is TrackingState.TRACKING or self.state is not TrackingState.STARTING:
             self.state = state
-        T_world_ref = self.T_world_cam * SE3.exp(torch.from_numpy(start * before))
-        self.T_world_cam = T_world_ref * SE3.exp(torch.from_numpy(start * (whole - before)))
+        moves = SE3.exp(torch.from_numpy(np.outer([before, whole - before], start)))
+        T_world_ref = self.T_world_cam * moves[0]
+        self.T_world_cam = T_world_ref * moves[1]
         return T_world_ref.vec()
 
     def correct(self, T_world_cam: np.ndarray, omega: np.ndarray | None) -> None:

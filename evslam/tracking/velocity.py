@@ -88,9 +88,10 @@ class VelocityTracker:
                 twist, spent = self._search(few, start)
             except SolverError:  # no event is left on the canvas at the start
                 continue
-            gain = self._gain(few, twist)
             evaluations += spent
-            if self._supported(few, twist, gain):
+            contrast = self.contrast(few)
+            gain = self._gain(contrast, twist)
+            if self._supported(contrast, twist, gain):
                 self.event_rate = max(batch.num_events / duration, 0.9 * self.event_rate)
                 covariance = self._covariance(few, twist)
                 return VelocityEstimate(twist, TrackingState.TRACKING, gain, evaluations, covariance)
@@ -157,25 +158,24 @@ class VelocityTracker:
         """Mean square displacement in bins per unit of each free parameter, over the batch's events."""
         return Metric.from_gram(torch.from_numpy(contrast.displacement_gram()[self.free, self.free]))
 
-    def _supported(self, batch: EventBatch, twist: np.ndarray, gain: float) -> bool:
+    def _supported(self, contrast: BatchContrast, twist: np.ndarray, gain: float) -> bool:
         """Whether the events move together: sharper than at rest, and than the same motion with shuffled time stamps.
 
         Unlike the uncompensated image, the shuffled one has the same hot pixels, lens and pixel grid, so that these
         are not mistaken for structure. Motions too small to tell are taken as they are.
         """
-        contrast = self.contrast(batch)
         displacement = float(np.linalg.norm(self._metric(contrast).scale(twist[self.free])))
         if displacement < self.config.min_displacement_px:
             return True
         if gain < 1:
             return False
+        batch = contrast.batch
         order = torch.randperm(batch.num_events, generator=torch.Generator().manual_seed(0)).to(batch.t.device)
         shuffled = self.contrast(replace(batch, t=batch.t[order]))
         value, chance = (each.problem().value(twist) for each in (contrast, shuffled))
         return value > self.config.min_support * chance
 
-    def _gain(self, batch: EventBatch, twist: np.ndarray) -> float:
+    def _gain(self, contrast: BatchContrast, twist: np.ndarray) -> float:
         """Contrast of the compensated over that of the uncompensated batch, at full resolution."""
-        contrast = self.contrast(batch).problem()
-        still, moved = (contrast.value(each) for each in (np.zeros(6), twist))
+        still, moved = (contrast.problem().value(each) for each in (np.zeros(6), twist))
         return moved / max(still, 1e-12)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -131,3 +134,34 @@ def test_directions_at_the_pole_do_no_harm() -> None:
 def test_wrong_grids_are_refused(width: int, degree: int, gradient: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         SphereGrid(width, degree, gradient)
+
+
+@pytest.mark.parametrize("yaw", [0, 170])
+def test_a_second_thread_changes_nothing(yaw: float) -> None:
+    (t, bearing), grid = scene(), SphereGrid(512, 2)
+    matrices = rotations(1, Rotation.from_euler("y", yaw, degrees=True))
+    events, below = sphere_events(t, bearing, NODES), grid.zeros()
+    SphereContrast(sphere_events(*scene(5), NODES), grid).add_to(below, matrices)
+    alone = SphereContrast(events, grid, below)
+    with ThreadPoolExecutor(1) as helper:
+        shared = SphereContrast(events, grid, below, helper)
+        assert shared.value(matrices) == pytest.approx(alone.value(matrices), rel=1e-6)
+        assert np.abs(shared.image - alone.image).max() < 1e-5
+        results = [shared.gradient(matrices) for _ in range(20)]
+    _, torque, products = alone.gradient(matrices)
+    assert all(each[0] == results[0][0] and np.array_equal(each[1], results[0][1]) for each in results)
+    assert np.abs(results[0][1] - torque).max() < 1e-5 * np.abs(torque).max()
+    assert np.abs(results[0][2] - products).max() < 1e-5 * np.abs(products).max()
+
+
+@pytest.mark.parametrize("count", [0, 1, 20, 3000])
+def test_shares_are_whole_intervals(count: int) -> None:
+    events = sphere_events(*scene(count=count), NODES)
+    shares = events.shares(3)
+    lanes = events.columns.shape[1] // max(len(events.interval), 1)
+    assert (shares[0][0], shares[-1][1]) == (0, events.columns.shape[1])
+    for (_, stop), (start, _) in pairwise(shares):
+        assert stop == start
+        assert start in (0, events.columns.shape[1]) or np.diff(events.interval)[start // lanes - 1] > 0
+    if count == 3000:
+        assert max(stop - start for start, stop in shares) < 0.5 * events.columns.shape[1]
