@@ -19,8 +19,8 @@ from evslam.tracking.bootstrap import Bootstrap, Start
 from evslam.tracking.point_pose import PointPose, pose_from_points
 from evslam.types import EdgeImage, PointFrame, TrackingState
 
-EventWindow = Callable[[float, int], tuple[np.ndarray, np.ndarray]]
-_RECENT = 4  # poses from which the motion is told
+EventWindow = Callable[[int, float, int], tuple[np.ndarray, np.ndarray]]
+_RECENT = 16  # poses from which the motion around a keyframe is told
 
 
 class Odometry:
@@ -46,6 +46,7 @@ class Odometry:
         self.misfits = np.zeros(0, np.int64)  # per track: frames in a row that it was far from its landmark
         self.since_keyframe = self.failures = 0
         self.inliers_at_keyframe = 0
+        self.pending_us: int | None = None  # when the events around the newest keyframe are there
         self.recent: deque[tuple[int, np.ndarray]] = deque(maxlen=_RECENT)
 
     def add(self, frame: PointFrame, events: EventWindow) -> TrackingState:
@@ -53,7 +54,8 @@ class Odometry:
 
         Args:
             frame: tracked points.
-            events: gives canvas pixels (N, 2) and ages in seconds (N,) of the latest events, for so long and so many.
+            events: gives canvas pixels (N, 2) and ages in seconds (N,) before a time in microseconds, of the events
+                nearest to it, within so many seconds on both sides, at most so many.
         """
         if self.map is None:
             start = self.bootstrap.add(frame)
@@ -75,8 +77,10 @@ class Odometry:
         self.recent.append((frame.t_us, pose.T_cam_world))
         self._note_misfits(frame, pose)
         self.since_keyframe += 1
-        if self._is_keyframe(frame, pose):
-            self._add_keyframe(frame, pose, events)
+        if self.pending_us is not None and frame.t_us >= self.pending_us:
+            self._finish_keyframe(events)
+        elif self.pending_us is None and self._is_keyframe(frame, pose):
+            self._add_keyframe(frame, pose)
         return self.state
 
     def _expected(self) -> list[np.ndarray]:
@@ -99,17 +103,17 @@ class Odometry:
         for index in range(len(self.map.keyframes)):
             sweep_keyframe(self.map, index, self.edges)
         self.recent.clear()
+        self.T_cam_world = self.map.keyframes[-1].T_cam_world
         self._settle()
 
     def _restart(self) -> None:
         self.bootstrap = Bootstrap(self.config.bootstrap, self.focal)
-        self.map, self.failures = None, 0
+        self.map, self.failures, self.pending_us = None, 0, None
 
     def _settle(self) -> None:
-        """Go on from the last keyframe."""
+        """Count from the last keyframe."""
         assert self.map is not None
         newest = self.map.keyframes[-1]
-        self.T_cam_world = newest.T_cam_world
         self.inliers_at_keyframe = int((self.map.landmarks(newest.ids) >= 0).sum())
         self.since_keyframe = 0
 
@@ -139,15 +143,24 @@ class Odometry:
         far = len(moved) <= 5 or float(np.median(moved)) > config.motion_px
         return far or pose.num_inliers < config.min_share * self.inliers_at_keyframe
 
-    def _add_keyframe(self, frame: PointFrame, pose: PointPose, events: EventWindow) -> None:
+    def _add_keyframe(self, frame: PointFrame, pose: PointPose) -> None:
         assert self.map is not None
         inlier = np.zeros(len(frame.ids), bool)
         inlier[pose.rows] = pose.error_px < self.config.pose.inlier_px
         inlier &= self.map.landmarks(frame.ids) >= 0
-        keyframe = self.map.add_keyframe(frame, pose.T_cam_world, inlier)
-        keyframe.image = self._edge_image(keyframe, events)
-        self._extend_map()
+        self.map.add_keyframe(frame, pose.T_cam_world, inlier)
+        self.pending_us = frame.t_us + round(5e5 * self.config.edge.window_s)
         self._settle()
+
+    def _finish_keyframe(self, events: EventWindow) -> None:
+        """Once the events on both sides of the newest keyframe are there: its image, and the map."""
+        assert self.map is not None
+        keyframe = self.map.keyframes[-1]
+        keyframe.image = self._edge_image(keyframe, events)
+        before = keyframe.T_cam_world
+        self._extend_map()
+        self.T_cam_world = self.T_cam_world @ np.linalg.inv(before) @ keyframe.T_cam_world
+        self.pending_us = None
 
     def _extend_map(self) -> None:
         """New landmarks, new depth of edges, and the adjustment of the last keyframes."""
@@ -162,13 +175,15 @@ class Odometry:
         adjust_window(self.map, window, self.focal, self.config.window, links)
 
     def _edge_image(self, keyframe: Keyframe, events: EventWindow) -> EdgeImage:
-        """The events of a keyframe's moment, compensated by the camera's motion and the landmarks' depth."""
+        """The events around a keyframe's moment, compensated by the camera's motion and the landmarks' depth."""
         assert self.map is not None
-        (t_us, before), (_, now) = self.recent[0], self.recent[-1]
-        change, seconds = now @ np.linalg.inv(before), max((keyframe.t_us - t_us) * 1e-6, 1e-6)
+        config = self.config.edge
+        around = [each for each in self.recent if abs(each[0] - keyframe.t_us) <= 1e6 * config.window_s]
+        (start_us, before), (stop_us, after) = around[0], around[-1]
+        change, seconds = after @ np.linalg.inv(before), max((stop_us - start_us) * 1e-6, 1e-6)
         turn = Rotation.from_matrix(change[:3, :3]).as_rotvec()
-        twist = -np.concatenate([change[:3, 3], turn]) / seconds
+        twist, now = -np.concatenate([change[:3, 3], turn]) / seconds, keyframe.T_cam_world
         landmark = keyframe.landmark[keyframe.landmark >= 0]
         points = self.map.points[landmark] @ now[:3, :3].T + now[:3, 3]
         flow = self.edges.flow(twist, self.edges.inverse_depth(points))
-        return self.edges.image(*events(self.config.edge.window_s, self.config.edge.max_events), flow)
+        return self.edges.image(*events(keyframe.t_us, config.window_s / 2, config.max_events), flow)
