@@ -87,14 +87,14 @@ def linearise(poses: Any, points: Any, data: Data, normal: Normal) -> float:
             square = MAX_ERROR_PX**2
             if rows > 0:
                 square = residual[0] * residual[0] + residual[1] * residual[1]
-            ratio = 1.0 + square / (scale * scale)
+            ratio = square / (scale * scale)
             normal.error[i] = np.sqrt(square)
-            cost += data.weight[i] * np.log(ratio)
+            cost += data.weight[i] * np.log1p(ratio)
             _add(
                 normal,
                 i,
                 (p, data.is_free_point[p], data.slot[view]),
-                data.weight[i] / ratio,
+                data.weight[i] / (1.0 + ratio),
                 residual,
                 jacobian[:rows],
             )

@@ -122,12 +122,12 @@ def _linearise(pose: Any, data: Any, lens: Any, hessian: Any, gradient: Any, err
         square = MAX_ERROR_PX**2
         if rows > 0:
             square = residual[0] * residual[0] + residual[1] * residual[1]
-        ratio = 1.0 + square / (scale * scale)
+        ratio = square / (scale * scale)
         error[i] = np.sqrt(square)
-        cost += weight[i] * np.log(ratio)
+        cost += weight[i] * np.log1p(ratio)
         for row in range(rows):
             for a in range(6):
-                part = weight[i] / ratio * jacobian[row, a]
+                part = weight[i] / (1.0 + ratio) * jacobian[row, a]
                 gradient[a] += part * residual[row]
                 for b in range(a, 6):
                     hessian[a, b] += part * jacobian[row, b]
