@@ -3,8 +3,8 @@
     python -m evslam.eval.bench.bundle
 
 The window: 25 free and 25 fixed cameras on a path of 5 m, points each seen by about 10 neighbouring cameras, edge
-points seen across by about 6, noise of 0.3 pixels, starts off by 2 mm and 2 mrad (cameras) and 2 cm (points). The pose: 150
-points and 600 edge points, 5 iterations, from 10 mm and 10 mrad away.
+points seen across by about 6, noise of 0.3 pixels, starts off by 2 mm and 2 mrad (cameras) and 2 cm (points). The pose:
+150 points and 600 edge points, 5 iterations, from 10 mm and 10 mrad away.
 """
 
 from __future__ import annotations
