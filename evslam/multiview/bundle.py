@@ -211,6 +211,6 @@ def _eliminated(num_free: int, num_points: int, num_observations: int) -> Elimin
         np.empty((6 * num_free, 6 * num_free)),
         np.empty(6 * num_free),
         np.empty((num_points, 3, 3)),
-        np.empty((num_observations, 6, 3)),
+        np.empty((num_observations, 3, 6)),
         np.empty((num_points, 3)),
     )

@@ -60,7 +60,7 @@ class Eliminated(NamedTuple):
 
     Attributes:
         matrix: (6 F, 6 F) S, upper triangle. gradient: (6 F,).
-        factor: (P, 3, 3) L. mixed: (N, 6, 3) U. point_gradient: (P, 3) L^-1 times the point's gradient.
+        factor: (P, 3, 3) L. mixed: (N, 3, 6) U'. point_gradient: (P, 3) L^-1 times the point's gradient.
     """
 
     matrix: np.ndarray
@@ -148,9 +148,9 @@ def eliminate(data: Data, normal: Normal, damping: float, out: Eliminated) -> No
             if slot < 0:
                 continue
             for a in range(6):
-                _solve_lower(out.factor[p], normal.mixed[i, a], out.mixed[i, a])
+                _solve_lower(out.factor[p], normal.mixed[i, a], out.mixed[i, :, a])
                 for k in range(3):
-                    out.gradient[6 * slot + a] -= out.mixed[i, a, k] * out.point_gradient[p, k]
+                    out.gradient[6 * slot + a] -= out.mixed[i, k, a] * out.point_gradient[p, k]
             for j in range(first, i + 1):
                 other = data.slot[data.camera[j]]
                 if other >= 0:
@@ -161,13 +161,14 @@ def eliminate(data: Data, normal: Normal, damping: float, out: Eliminated) -> No
 
 @njit(inline="always", **JIT)
 def _subtract(matrix: Any, f: int, mixed: Any, g: int, other: Any) -> None:
-    """Subtracts mixed other' at block (f, g), or its transpose at (g, f), whichever is in the upper triangle."""
+    """Subtracts mixed' other at block (f, g), or its transpose at (g, f), whichever is in the upper triangle."""
     if f > g:
         f, g, mixed, other = g, f, other, mixed
     for a in range(6):
+        row = matrix[6 * f + a, 6 * g : 6 * g + 6]
+        x, y, z = mixed[0, a], mixed[1, a], mixed[2, a]
         for b in range(6):
-            share = mixed[a, 0] * other[b, 0] + mixed[a, 1] * other[b, 1] + mixed[a, 2] * other[b, 2]
-            matrix[6 * f + a, 6 * g + b] -= share
+            row[b] -= x * other[0, b] + y * other[1, b] + z * other[2, b]
 
 
 @njit(inline="always", **JIT)
@@ -219,7 +220,7 @@ def move(state: Any, step: Any, data: Data, eliminated: Eliminated, new_state: A
             if slot >= 0:
                 for a in range(6):
                     for k in range(3):
-                        rest[k] += eliminated.mixed[i, a, k] * step[6 * slot + a]
+                        rest[k] += eliminated.mixed[i, k, a] * step[6 * slot + a]
         slope += (eliminated.point_gradient[p] * rest).sum()
         back[2] = rest[2] / factor[2, 2]
         back[1] = (rest[1] - factor[2, 1] * back[2]) / factor[1, 1]
