@@ -1,27 +1,36 @@
-"""Bundle adjustment: poses and points that explain what the views saw, by a Schur complement over the points."""
+"""Bundle adjustment: poses and points with the least robust reprojection error, by Levenberg-Marquardt.
+
+The points are eliminated (Schur complement; Triggs et al., "Bundle Adjustment: A Modern Synthesis", 1999), so that the
+system solved has six unknowns per free camera. It is dense: made for windows of up to about 60 free cameras.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from evslam.multiview.bundle_kernels import linearise, measure, move, reduce, step_points
-from evslam.multiview.observations import Observations
+from evslam.errors import SolverError
+from evslam.multiview.bundle_kernels import Data, Eliminated, Normal, eliminate, linearise, move
+from evslam.multiview.observations import Observations, first_of_point
 
-_TRIES = 4  # of one linearisation, with growing damping
+_FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-8, 1e8
+_ACCEPTED, _REJECTED = 0.1, 10.0  # factors of the damping
+_EXACT = 1e-20  # of the squared scale: a mean cost that is rounding
 
 
 @dataclass(frozen=True)
 class BundleProblem:
-    """What to adjust.
+    """What is adjusted.
 
     Attributes:
-        T_cam_world: (C, 4, 4) float64.
-        is_free: (C,) bool, which cameras may move.
-        points: (P, 3) float64, world.
-        observations: of the points by the cameras.
+        T_cam_world: (C, 4, 4) poses.
+        is_free: (C,) bool, the others stay as they are.
+        points: (P, 3) world.
+        observations: of these views and points.
         focal: pixels per unit of bearing.
+        is_free_point: (P,) bool, None if all are.
     """
 
     T_cam_world: np.ndarray
@@ -29,16 +38,17 @@ class BundleProblem:
     points: np.ndarray
     observations: Observations
     focal: float
+    is_free_point: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class BundleSettings:
-    """Limits of the solver.
+    """How to adjust.
 
     Attributes:
-        scale_px: Cauchy scale of the robust cost.
-        max_iterations: linearisations.
-        tolerance: relative gain in cost below which the search stops.
+        scale_px: Cauchy scale; errors above it lose weight.
+        max_iterations: most steps tried.
+        tolerance: relative decrease of the cost that is not worth a step.
     """
 
     scale_px: float
@@ -48,93 +58,159 @@ class BundleSettings:
 
 @dataclass(frozen=True)
 class BundleResult:
-    """The adjusted scene.
+    """Adjusted poses and points.
 
     Attributes:
-        T_cam_world: (C, 4, 4) float64; fixed cameras are unchanged.
-        points: (P, 3) float64.
-        error_px: (N,) distance of each observation; across the edge for points on edges.
-        history: robust cost at the start and after each accepted step.
-        status: "converged", "max_iterations" or "stalled" (no step lowers the cost).
-        reduced_hessian: (6F, 6F) of the free cameras' twists (v, omega), points eliminated, at the last linearisation.
+        T_cam_world: (C, 4, 4). Fixed poses are bit-identical.
+        points: (P, 3). Fixed points, and points that nothing observes, are bit-identical.
+        error_px: (N,) distance from the projection, across the edge where a normal is given; at most 50, and 50 behind
+            the camera.
+        cost: half the sum of weight * scale^2 * log(1 + error^2 / scale^2), pixels^2.
+        history: cost at the start and after each accepted step.
+        status: "converged", "max_iterations", or "stalled" if no step lowers the cost.
+        reduced_hessian: (6 F, 6 F) Hessian of the cost by the free poses, in their order, with the points at their best
+            for each: rotation vector and translation (w, v) in the camera frame, R <- exp(w) R, t <- exp(w) t + v.
+            Singular along the gauge where fewer than two cameras are fixed.
     """
 
     T_cam_world: np.ndarray
     points: np.ndarray
     error_px: np.ndarray
+    cost: float
     history: tuple[float, ...]
     status: str
     reduced_hessian: np.ndarray
 
-    @property
-    def cost(self) -> float:
-        return self.history[-1]
-
 
 def adjust(problem: BundleProblem, settings: BundleSettings) -> BundleResult:
-    """Levenberg-Marquardt with robust weights (Triggs et al. 2000, "Bundle adjustment: a modern synthesis").
+    """Adjusts the free poses and points.
 
-    Args:
-        problem: scene and observations.
-        settings: robust scale and limits.
-
-    Returns:
-        The scene with the lowest cost that was met.
+    Raises:
+        SolverError: the parts of the problem do not fit together.
     """
-    seen = problem.observations
-    poses, points = problem.T_cam_world.copy(), problem.points.copy()
-    slot = np.where(problem.is_free, np.cumsum(problem.is_free) - 1, -1)
-    free = np.flatnonzero(problem.is_free)
-    data = seen.view, seen.point, seen.bearing, seen.normal, seen.weight, problem.focal, settings.scale_px
-    first = np.searchsorted(seen.point, np.arange(len(points) + 1))
-    system = _workspace(len(free), len(points), len(seen))
-    inverse, matrix = np.zeros((len(points), 3, 3)), np.zeros((6 * len(free), 6 * len(free)))
-    right, error = np.zeros(6 * len(free)), np.zeros(len(seen))
-    history, damping, status = [measure(poses, points, *data, error)], 1e-3, "max_iterations"
+    data = _data(problem, settings.scale_px)
+    num_free, num_points, num_observations = int(problem.is_free.sum()), len(problem.points), len(data.camera)
+    state = (np.array(problem.T_cam_world, float, order="C"), np.array(problem.points, float, order="C").reshape(-1, 3))
+    new_state = (state[0].copy(), state[1].copy())
+    normal, new_normal = (_normal(num_free, num_points, num_observations) for _ in range(2))
+    eliminated = _eliminated(num_free, num_points, num_observations)
+    floor = _EXACT * settings.scale_px**2 * num_observations
+    history, damping, status = [float(linearise(*state, data, normal))], _FIRST_DAMPING, "max_iterations"
     for _ in range(settings.max_iterations):
-        linearise(poses, points, slot, *data, system)
-        for _ in range(_TRIES):
-            reduce(slot, seen.view, first, damping, system, inverse, matrix, right)
-            step = np.linalg.solve(matrix, right) if len(free) else right
-            new_poses, new_points = poses.copy(), np.empty_like(points)
-            for number, index in enumerate(free):
-                move(poses[index], step[6 * number : 6 * number + 6], new_poses[index])
-            step_points(points, slot, seen.view, first, system, inverse, step, new_points)
-            cost = measure(new_poses, new_points, *data, error)
-            if cost < history[-1]:
-                break
-            damping *= 8
-        else:
-            status = "stalled"
-            break
-        poses, points, damping = new_poses, new_points, max(0.2 * damping, 1e-7)
-        history.append(cost)
-        if history[-2] - cost < settings.tolerance * history[-2]:
+        decrease = _try_step(state, data, normal, damping, eliminated, new_state)
+        if decrease <= settings.tolerance * history[-1] + floor:
             status = "converged"
             break
-    measure(poses, points, *data, error)
-    return BundleResult(poses, points, error, tuple(history), status, matrix)
+        cost = float(linearise(*new_state, data, new_normal)) if np.isfinite(decrease) else np.inf
+        if cost < history[-1]:
+            state, new_state, normal, new_normal = new_state, state, new_normal, normal
+            damping = max(damping * _ACCEPTED, _LEAST_DAMPING)
+            history.append(cost)
+        elif damping >= _MOST_DAMPING:
+            status = "stalled"
+            break
+        else:
+            damping *= _REJECTED
+    eliminate(data, normal, 0.0, eliminated)
+    hessian = np.triu(eliminated.matrix) + np.triu(eliminated.matrix, 1).T
+    return BundleResult(*state, normal.error, history[-1], tuple(history), status, hessian)
 
 
-def normalise_scale(before: np.ndarray, T_cam_world: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Poses (C, 4, 4) and points (P, 3), rescaled about the first camera to the size of the poses `before`.
+def normalise_scale(
+    before: np.ndarray, T_cam_world: np.ndarray, points: np.ndarray, fixed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scales a world about one camera so that the baseline from it that was the largest has the length it had.
 
-    With one fixed camera the scale is free; the distance of the camera that is farthest from the first is kept.
+    With one fixed camera the scale of the world is free, and adjusting lets it drift.
+
+    Args:
+        before: (C, 4, 4) poses that set the length.
+        T_cam_world: (C, 4, 4) the same poses, adjusted. points: (P, 3).
+        fixed: index of the camera that stays.
+
+    Returns:
+        T_cam_world and points, scaled; unscaled if all cameras are in one place.
     """
-    old, after = centres(before), centres(T_cam_world)
-    far = int(np.argmax(np.linalg.norm(old - old[0], axis=1)))
-    factor = np.linalg.norm(old[far] - old[0]) / max(np.linalg.norm(after[far] - after[0]), 1e-12)
+    old, new = _centres(before), _centres(T_cam_world)
+    length = np.linalg.norm(old - old[fixed], axis=1)
+    farthest = int(np.argmax(length))
+    now = float(np.linalg.norm(new[farthest] - new[fixed]))
+    if length[farthest] == 0.0 or now == 0.0:
+        return T_cam_world.copy(), points.copy()
+    scale, origin = length[farthest] / now, new[fixed]
     scaled = T_cam_world.copy()
-    moved = after[0] + factor * (after - after[0])
-    scaled[:, :3, 3] = -np.einsum("cij,cj->ci", T_cam_world[:, :3, :3], moved)
-    return scaled, after[0] + factor * (points - after[0])
+    moved = np.arange(len(scaled)) != fixed
+    centres = origin + scale * (new[moved] - origin)
+    scaled[moved, :3, 3] = -np.einsum("cij,cj->ci", scaled[moved, :3, :3], centres)
+    return scaled, origin + scale * (points - origin)
 
 
-def centres(T_cam_world: np.ndarray) -> np.ndarray:
-    """Camera centres (C, 3) in the world of poses (C, 4, 4)."""
-    return -np.einsum("cji,cj->ci", T_cam_world[:, :3, :3], T_cam_world[:, :3, 3])
+def _centres(T_cam_world: np.ndarray) -> np.ndarray:
+    """(C, 3) positions of the cameras in the world."""
+    return np.asarray(-np.einsum("cji,cj->ci", T_cam_world[:, :3, :3], T_cam_world[:, :3, 3]))
 
 
-def _workspace(cameras: int, points: int, observations: int) -> tuple[np.ndarray, ...]:
-    shapes = (cameras, 6, 6), (cameras, 6), (points, 3, 3), (points, 3), (observations, 6, 3)
-    return tuple(np.zeros(shape) for shape in shapes)
+def _try_step(
+    state: tuple[np.ndarray, ...],
+    data: Data,
+    normal: Normal,
+    damping: float,
+    eliminated: Eliminated,
+    new_state: tuple[np.ndarray, ...],
+) -> float:
+    """Writes the state after one damped step; returns the decrease to first order, halved; NaN if there is no step."""
+    eliminate(data, normal, damping, eliminated)
+    step = np.zeros(0)
+    if len(normal.camera):
+        try:
+            # The transpose in Fortran order is the matrix itself: no copy, and its lower triangle is the one written.
+            factor = cho_factor(eliminated.matrix.T, lower=True, check_finite=False)
+            step = cho_solve(factor, -eliminated.gradient, check_finite=False)
+        except LinAlgError:
+            return np.nan
+    slope = move(state, step, data, eliminated, new_state)
+    return 0.5 * float(slope - normal.camera_gradient.ravel() @ step)
+
+
+def _data(problem: BundleProblem, scale_px: float) -> Data:
+    """The problem as the kernels want it."""
+    num_views, num_points, seen = len(problem.T_cam_world), len(problem.points), problem.observations
+    is_free = np.asarray(problem.is_free, bool)
+    is_free_point = np.ones(num_points, bool) if problem.is_free_point is None else problem.is_free_point
+    if len(is_free) != num_views or len(is_free_point) != num_points:
+        raise SolverError(
+            f"{len(is_free)} flags of {num_views} views, {len(is_free_point)} of {num_points} points: pass one for each"
+        )
+    return Data(
+        first_of_point(seen, num_views, num_points),
+        np.ascontiguousarray(seen.view, np.int64),
+        np.ascontiguousarray(seen.bearing, float),
+        np.ascontiguousarray(seen.normal, float),
+        np.ascontiguousarray(seen.weight, float),
+        np.where(is_free, np.cumsum(is_free) - 1, -1),
+        np.ascontiguousarray(is_free_point, bool),
+        np.array([problem.focal, scale_px]),
+    )
+
+
+def _normal(num_free: int, num_points: int, num_observations: int) -> Normal:
+    """Room for `linearise`."""
+    return Normal(
+        np.empty((num_free, 6, 6)),
+        np.empty((num_free, 6)),
+        np.empty((num_points, 3, 3)),
+        np.empty((num_points, 3)),
+        np.empty((num_observations, 6, 3)),
+        np.empty(num_observations),
+    )
+
+
+def _eliminated(num_free: int, num_points: int, num_observations: int) -> Eliminated:
+    """Room for `eliminate`."""
+    return Eliminated(
+        np.empty((6 * num_free, 6 * num_free)),
+        np.empty(6 * num_free),
+        np.empty((num_points, 3, 3)),
+        np.empty((num_observations, 3, 6)),
+        np.empty((num_points, 3)),
+    )

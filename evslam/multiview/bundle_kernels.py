@@ -1,256 +1,230 @@
-"""Compiled parts of bundle adjustment: errors, linearisation, Schur complement.
+"""Compiled parts of bundle adjustment: linearisation, elimination of the points, step.
 
-A camera moves by a twist (v, omega) on the left, T_cam_world <- exp(twist) T_cam_world. Errors are in pixels; a robust
-cost weighs them by Cauchy's function. A point behind its camera has the error BEHIND_PX and no gradient.
+The normal equations [A W; W' B] have blocks (6, 6) of the free cameras in A and (3, 3) of the free points in B. With
+B = L L' and U = W L'^-1 the points drop out: S = A - U U'.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit
 
-BEHIND_PX = 50.0
-MIN_DEPTH = 1e-3
+from evslam.multiview.projection_kernels import JIT, MAX_ERROR_PX, move_pose, observe
+
+_LEAST_PIVOT = 1e-14  # relative, of the Cholesky factor of a point's block
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _camera_point(pose, point):
-    x = pose[0, 0] * point[0] + pose[0, 1] * point[1] + pose[0, 2] * point[2] + pose[0, 3]
-    y = pose[1, 0] * point[0] + pose[1, 1] * point[1] + pose[1, 2] * point[2] + pose[1, 3]
-    z = pose[2, 0] * point[0] + pose[2, 1] * point[1] + pose[2, 2] * point[2] + pose[2, 3]
-    return x, y, z
+class Data(NamedTuple):
+    """What does not change while adjusting.
 
-
-@njit(cache=True, nogil=True)
-def measure(poses, points, view, point, bearing, normal, weight, focal, scale, error):
-    """Fills the error (N,) in pixels, across the edge for points on edges; returns the robust cost."""
-    cost, square = 0.0, scale * scale
-    for i in range(len(view)):
-        x, y, z = _camera_point(poses[view[i]], points[point[i]])
-        if z < MIN_DEPTH:
-            error[i] = BEHIND_PX
-        else:
-            du = focal * (x / z - bearing[i, 0])
-            dv = focal * (y / z - bearing[i, 1])
-            if normal[i, 0] != 0.0 or normal[i, 1] != 0.0:
-                error[i] = min(abs(du * normal[i, 0] + dv * normal[i, 1]), BEHIND_PX)
-            else:
-                error[i] = min(np.sqrt(du * du + dv * dv), BEHIND_PX)
-        cost += 0.5 * weight[i] * square * np.log1p(error[i] * error[i] / square)
-    return cost
-
-
-@njit(cache=True, nogil=True)
-def jacobian(pose, world, bearing, normal, focal, camera_rows, point_rows, residual):
-    """Fills residual (2,), camera_rows (2, 6) and point_rows (2, 3); returns the number of rows, 0 behind the camera."""
-    x, y, z = _camera_point(pose, world)
-    if z < MIN_DEPTH:
-        return 0
-    inverse = 1.0 / z
-    a, b, c = focal * inverse, -focal * x * inverse * inverse, -focal * y * inverse * inverse
-    residual[0] = focal * (x * inverse - bearing[0])
-    residual[1] = focal * (y * inverse - bearing[1])
-    u, v = camera_rows[0], camera_rows[1]
-    u[0], u[1], u[2] = a, 0.0, b
-    v[0], v[1], v[2] = 0.0, a, c
-    u[3], u[4], u[5] = b * y, a * z - b * x, -a * y
-    v[3], v[4], v[5] = c * y - a * z, -c * x, a * x
-    for k in range(3):
-        point_rows[0, k] = a * pose[0, k] + b * pose[2, k]
-        point_rows[1, k] = a * pose[1, k] + c * pose[2, k]
-    if normal[0] == 0.0 and normal[1] == 0.0:
-        return 2
-    residual[0] = normal[0] * residual[0] + normal[1] * residual[1]
-    for k in range(6):
-        u[k] = normal[0] * u[k] + normal[1] * v[k]
-    for k in range(3):
-        point_rows[0, k] = normal[0] * point_rows[0, k] + normal[1] * point_rows[1, k]
-    return 1
-
-
-@njit(cache=True, nogil=True)
-def linearise(poses, points, slot, view, point, bearing, normal, weight, focal, scale, system):
-    """Robust normal equations of cameras and points.
-
-    Args:
-        slot: (C,) number among the free cameras, -1 for a fixed one.
-        system: arrays to fill: camera blocks (F, 6, 6) and gradients (F, 6), point blocks (P, 3, 3) and gradients (P, 3),
-            coupling (N, 6, 3) of each observation.
+    Attributes:
+        start: (P + 1,) first observation of each point.
+        camera, bearing, normal, weight: of the observations; the camera is the view of `Observations`.
+        slot: (C,) index among the free cameras, -1 for fixed ones.
+        is_free_point: (P,) bool.
+        lens: (2,) focal length and Cauchy scale, pixels.
     """
-    camera_block, camera_gradient, point_block, point_gradient, coupling = system
-    camera_block[:], camera_gradient[:], point_block[:], point_gradient[:], coupling[:] = 0.0, 0.0, 0.0, 0.0, 0.0
-    camera_rows, point_rows, residual = np.zeros((2, 6)), np.zeros((2, 3)), np.zeros(2)
-    square = scale * scale
-    for i in range(len(view)):
-        k, p = view[i], point[i]
-        rows = jacobian(poses[k], points[p], bearing[i], normal[i], focal, camera_rows, point_rows, residual)
-        if rows == 0:
-            continue
-        error2 = residual[0] * residual[0] + (residual[1] * residual[1] if rows == 2 else 0.0)
-        if error2 > BEHIND_PX * BEHIND_PX:
-            continue
-        w = weight[i] / (1.0 + error2 / square)
-        f = slot[k]
-        for r in range(rows):
-            j, q, e = camera_rows[r], point_rows[r], residual[r]
-            for a in range(3):
-                wq = w * q[a]
-                point_gradient[p, a] += wq * e
-                for b in range(3):
-                    point_block[p, a, b] += wq * q[b]
-            if f < 0:
-                continue
-            for a in range(6):
-                wj = w * j[a]
-                camera_gradient[f, a] += wj * e
-                for b in range(a + 1):
-                    camera_block[f, a, b] += wj * j[b]
-                for b in range(3):
-                    coupling[i, a, b] += wj * q[b]
-    for f in range(len(camera_block)):
-        for a in range(6):
-            for b in range(a):
-                camera_block[f, b, a] = camera_block[f, a, b]
+
+    start: np.ndarray
+    camera: np.ndarray
+    bearing: np.ndarray
+    normal: np.ndarray
+    weight: np.ndarray
+    slot: np.ndarray
+    is_free_point: np.ndarray
+    lens: np.ndarray
 
 
-@njit(cache=True, nogil=True)
-def _invert(matrix, damping, out):
-    """Inverse of a damped symmetric 3 x 3 matrix."""
-    a, d, f = matrix[0, 0] * (1 + damping), matrix[1, 1] * (1 + damping), matrix[2, 2] * (1 + damping)
-    a, d, f = a + 1e-9, d + 1e-9, f + 1e-9
-    b, c, e = matrix[0, 1], matrix[0, 2], matrix[1, 2]
-    p, q, r = d * f - e * e, c * e - b * f, b * e - c * d
-    inverse = 1.0 / (a * p + b * q + c * r)
-    out[0, 0], out[0, 1], out[0, 2] = p * inverse, q * inverse, r * inverse
-    out[1, 0], out[1, 1], out[1, 2] = q * inverse, (a * f - c * c) * inverse, (b * c - a * e) * inverse
-    out[2, 0], out[2, 1], out[2, 2] = r * inverse, (b * c - a * e) * inverse, (a * d - b * b) * inverse
+class Normal(NamedTuple):
+    """Normal equations at one state; written by `linearise`.
 
-
-@njit(cache=True, nogil=True)
-def reduce(slot, view, first, damping, system, inverse, matrix, right):
-    """Schur complement: fills matrix (6F, 6F) and right (6F,) of the free cameras' step, and inverse (P, 3, 3).
-
-    first: (P + 1,) index of each point's first observation.
+    Attributes:
+        camera: (F, 6, 6) upper triangles. camera_gradient: (F, 6).
+        point: (P, 3, 3) upper triangles. point_gradient: (P, 3).
+        mixed: (N, 6, 3), zero unless both the camera and the point are free.
+        error: (N,) pixels.
     """
-    camera_block, camera_gradient, point_block, point_gradient, coupling = system
-    matrix[:] = 0.0
-    for f in range(len(camera_block)):
-        for a in range(6):
-            right[6 * f + a] = -camera_gradient[f, a]
-            for b in range(6):
-                matrix[6 * f + a, 6 * f + b] = camera_block[f, a, b]
-            matrix[6 * f + a, 6 * f + a] += damping * camera_block[f, a, a] + 1e-9
-    left = np.zeros((6, 3))
-    for p in range(len(first) - 1):
-        start, stop = first[p], first[p + 1]
-        if start == stop:
-            continue
-        _invert(point_block[p], damping, inverse[p])
-        m, g = inverse[p], point_gradient[p]
-        for x in range(start, stop):
-            f = slot[view[x]]
-            if f < 0:
-                continue
-            for a in range(6):
-                for b in range(3):
-                    left[a, b] = coupling[x, a, 0] * m[0, b] + coupling[x, a, 1] * m[1, b] + coupling[x, a, 2] * m[2, b]
-                right[6 * f + a] += left[a, 0] * g[0] + left[a, 1] * g[1] + left[a, 2] * g[2]
-            for y in range(start, stop):
-                h = slot[view[y]]
-                if h < f:  # the other half follows by symmetry
-                    continue
-                for a in range(6):
-                    for b in range(6):
-                        matrix[6 * f + a, 6 * h + b] -= (
-                            left[a, 0] * coupling[y, b, 0]
-                            + left[a, 1] * coupling[y, b, 1]
-                            + left[a, 2] * coupling[y, b, 2]
-                        )
-    size = len(matrix)
-    for a in range(size):
-        for b in range(a):
-            matrix[a, b] = matrix[b, a]
+
+    camera: np.ndarray
+    camera_gradient: np.ndarray
+    point: np.ndarray
+    point_gradient: np.ndarray
+    mixed: np.ndarray
+    error: np.ndarray
 
 
-@njit(cache=True, nogil=True)
-def step_points(points, slot, view, first, system, inverse, step, out):
-    """Fills out (P, 3) with the points after the step (6F,) of the cameras."""
-    _, _, _, point_gradient, coupling = system
-    total = np.zeros(3)
+class Eliminated(NamedTuple):
+    """The damped system without its points; written by `eliminate`.
+
+    Attributes:
+        matrix: (6 F, 6 F) S, upper triangle. gradient: (6 F,).
+        factor: (P, 3, 3) L. mixed: (N, 3, 6) U'. point_gradient: (P, 3) L^-1 times the point's gradient.
+    """
+
+    matrix: np.ndarray
+    gradient: np.ndarray
+    factor: np.ndarray
+    mixed: np.ndarray
+    point_gradient: np.ndarray
+
+
+@njit(**JIT)
+def linearise(poses: Any, points: Any, data: Data, normal: Normal) -> float:
+    """Writes the normal equations and errors at a state; returns the cost."""
+    focal, scale = data.lens
+    residual, jacobian = np.empty(2), np.empty((2, 9))
+    for block in (normal.camera, normal.point):
+        block[:] = 0.0
+    for block in (normal.camera_gradient, normal.point_gradient):
+        block[:] = 0.0
+    cost = 0.0
     for p in range(len(points)):
-        out[p] = points[p]
-        if first[p] == first[p + 1]:
-            continue
-        total[:] = point_gradient[p]
-        for x in range(first[p], first[p + 1]):
-            f = slot[view[x]]
-            if f < 0:
-                continue
-            for b in range(3):
-                for a in range(6):
-                    total[b] += coupling[x, a, b] * step[6 * f + a]
-        for a in range(3):
-            out[p, a] -= inverse[p, a, 0] * total[0] + inverse[p, a, 1] * total[1] + inverse[p, a, 2] * total[2]
+        for i in range(data.start[p], data.start[p + 1]):
+            view = data.camera[i]
+            rows = observe(poses[view], points[p], data.bearing[i], data.normal[i], focal, residual, jacobian)
+            square = MAX_ERROR_PX**2
+            if rows > 0:
+                square = residual[0] * residual[0] + residual[1] * residual[1]
+            ratio = square / (scale * scale)
+            normal.error[i] = np.sqrt(square)
+            cost += data.weight[i] * np.log1p(ratio)
+            _add(
+                normal,
+                i,
+                (p, data.is_free_point[p], data.slot[view]),
+                data.weight[i] / (1.0 + ratio),
+                residual,
+                jacobian[:rows],
+            )
+    return 0.5 * scale * scale * cost
 
 
-@njit(cache=True, nogil=True)
-def move(pose, twist, out):
-    """out (4, 4) = exp(twist) pose, with the translation of the exponential to first order in the coupling."""
-    v, w = twist[:3], twist[3:]
-    angle = np.sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2])
-    a, b = (1.0, 0.5) if angle < 1e-9 else (np.sin(angle) / angle, (1 - np.cos(angle)) / (angle * angle))
-    k = np.zeros((3, 3))
-    k[0, 1], k[0, 2], k[1, 0], k[1, 2], k[2, 0], k[2, 1] = -w[2], w[1], w[2], -w[0], -w[1], w[0]
-    rotation = np.eye(3) + a * k + b * (k @ k)
-    out[:] = pose
-    out[:3, :3] = rotation @ np.ascontiguousarray(pose[:3, :3])
-    out[:3, 3] = rotation @ np.ascontiguousarray(pose[:3, 3]) + v
-
-
-@njit(cache=True, nogil=True)
-def fit_pose(start, points, bearing, normal, weight, focal, scale, iterations, error):
-    """Levenberg-Marquardt of one pose; fills error (N,), returns pose, cost and Hessian (6, 6)."""
-    number = len(points)
-    view, point = np.zeros(number, np.int64), np.arange(number)
-    poses, trial = start.copy().reshape(1, 4, 4), np.zeros((1, 4, 4))
-    camera_rows, point_rows, residual = np.zeros((2, 6)), np.zeros((2, 3)), np.zeros(2)
-    cost = measure(poses, points, view, point, bearing, normal, weight, focal, scale, error)
-    square, damping = scale * scale, 1e-3
-    hessian, gradient = np.zeros((6, 6)), np.zeros(6)
-    for iteration in range(iterations + 1):
-        hessian[:], gradient[:] = 0.0, 0.0
-        for i in range(number):
-            rows = jacobian(poses[0], points[i], bearing[i], normal[i], focal, camera_rows, point_rows, residual)
-            if rows == 0:
-                continue
-            error2 = residual[0] * residual[0] + (residual[1] * residual[1] if rows == 2 else 0.0)
-            if error2 > BEHIND_PX * BEHIND_PX:
-                continue
-            w = weight[i] / (1.0 + error2 / square)
-            for r in range(rows):
-                for a in range(6):
-                    wj = w * camera_rows[r, a]
-                    gradient[a] += wj * residual[r]
-                    for b in range(a + 1):
-                        hessian[a, b] += wj * camera_rows[r, b]
-        for a in range(6):
-            for b in range(a):
-                hessian[b, a] = hessian[a, b]
-        if iteration == iterations:
-            break
-        gained = 0.0
-        for _ in range(4):
-            damped = hessian.copy()
+@njit(inline="always", **JIT)
+def _add(normal: Normal, i: int, owner: Any, weight: float, residual: Any, jacobian: Any) -> None:
+    """Adds observation i of (point, is it free, slot of its camera) to the normal equations."""
+    p, is_free_point, slot = owner
+    for a in range(6):
+        for b in range(3):
+            normal.mixed[i, a, b] = 0.0
+    for row in range(len(jacobian)):
+        if slot >= 0:
             for a in range(6):
-                damped[a, a] += damping * hessian[a, a] + 1e-9
-            move(poses[0], np.linalg.solve(damped, -gradient), trial[0])
-            new = measure(trial, points, view, point, bearing, normal, weight, focal, scale, error)
-            if new < cost:
-                gained = (cost - new) / cost
-                poses[0], cost, damping = trial[0], new, max(0.2 * damping, 1e-7)
-                break
-            damping *= 8
-        if gained < 1e-5:
-            iterations = iteration + 1
-    measure(poses, points, view, point, bearing, normal, weight, focal, scale, error)
-    return poses[0], cost, hessian
+                part = weight * jacobian[row, a]
+                normal.camera_gradient[slot, a] += part * residual[row]
+                for b in range(a, 6):
+                    normal.camera[slot, a, b] += part * jacobian[row, b]
+                if is_free_point:
+                    for b in range(3):
+                        normal.mixed[i, a, b] += part * jacobian[row, 6 + b]
+        if is_free_point:
+            for a in range(3):
+                part = weight * jacobian[row, 6 + a]
+                normal.point_gradient[p, a] += part * residual[row]
+                for b in range(a, 3):
+                    normal.point[p, a, b] += part * jacobian[row, 6 + b]
+
+
+@njit(**JIT)
+def eliminate(data: Data, normal: Normal, damping: float, out: Eliminated) -> None:
+    """Writes the system of the cameras alone, with diagonals grown by the factor 1 + damping."""
+    out.matrix[:] = 0.0
+    for f in range(len(normal.camera)):
+        for a in range(6):
+            out.gradient[6 * f + a] = normal.camera_gradient[f, a]
+            for b in range(a, 6):
+                out.matrix[6 * f + a, 6 * f + b] = normal.camera[f, a, b]
+            diagonal = normal.camera[f, a, a]
+            out.matrix[6 * f + a, 6 * f + a] = diagonal * (1.0 + damping) if diagonal > 0.0 else 1.0
+    for p in range(len(normal.point)):
+        if not data.is_free_point[p]:
+            continue
+        _factorise(normal.point[p], damping, out.factor[p])
+        _solve_lower(out.factor[p], normal.point_gradient[p], out.point_gradient[p])
+        first, last = data.start[p], data.start[p + 1]
+        for i in range(first, last):
+            slot = data.slot[data.camera[i]]
+            if slot < 0:
+                continue
+            for a in range(6):
+                _solve_lower(out.factor[p], normal.mixed[i, a], out.mixed[i, :, a])
+                for k in range(3):
+                    out.gradient[6 * slot + a] -= out.mixed[i, k, a] * out.point_gradient[p, k]
+            for j in range(first, i + 1):
+                other = data.slot[data.camera[j]]
+                if other >= 0:
+                    _subtract(out.matrix, slot, out.mixed[i], other, out.mixed[j])
+                    if other == slot and i != j:
+                        _subtract(out.matrix, slot, out.mixed[j], slot, out.mixed[i])
+
+
+@njit(inline="always", **JIT)
+def _subtract(matrix: Any, f: int, mixed: Any, g: int, other: Any) -> None:
+    """Subtracts mixed' other at block (f, g), or its transpose at (g, f), whichever is in the upper triangle."""
+    if f > g:
+        f, g, mixed, other = g, f, other, mixed
+    for a in range(6):
+        row = matrix[6 * f + a, 6 * g : 6 * g + 6]
+        x, y, z = mixed[0, a], mixed[1, a], mixed[2, a]
+        for b in range(6):
+            row[b] -= x * other[0, b] + y * other[1, b] + z * other[2, b]
+
+
+@njit(inline="always", **JIT)
+def _factorise(block: Any, damping: float, out: Any) -> None:
+    """Lower Cholesky factor (3, 3) of an upper triangle with a grown diagonal; a direction not seen stays."""
+    for k in range(3):
+        diagonal = block[k, k] * (1.0 + damping)
+        pivot = diagonal
+        for m in range(k):
+            pivot -= out[k, m] * out[k, m]
+        out[k, k] = np.sqrt(pivot) if pivot > _LEAST_PIVOT * diagonal else np.inf
+        for i in range(k + 1, 3):
+            value = block[k, i]
+            for m in range(k):
+                value -= out[i, m] * out[k, m]
+            out[i, k] = value / out[k, k]
+
+
+@njit(inline="always", **JIT)
+def _solve_lower(factor: Any, vector: Any, out: Any) -> None:
+    """L^-1 times a vector (3,)."""
+    out[0] = vector[0] / factor[0, 0]
+    out[1] = (vector[1] - factor[1, 0] * out[0]) / factor[1, 1]
+    out[2] = (vector[2] - factor[2, 0] * out[0] - factor[2, 1] * out[1]) / factor[2, 2]
+
+
+@njit(**JIT)
+def move(state: Any, step: Any, data: Data, eliminated: Eliminated, new_state: Any) -> float:
+    """Writes the state (poses, points) after a step (6 F,) of the cameras and the points' share of it.
+
+    Returns:
+        Minus the product of the gradient and the step of the points.
+    """
+    poses, points = state
+    new_poses, new_points = new_state
+    for c in range(len(poses)):
+        slot = data.slot[c]
+        if slot >= 0:
+            move_pose(poses[c], step[6 * slot : 6 * slot + 6], new_poses[c])
+    slope = 0.0
+    rest, back = np.empty(3), np.empty(3)
+    for p in range(len(points)):
+        if not data.is_free_point[p]:
+            continue
+        factor = eliminated.factor[p]
+        rest[:] = eliminated.point_gradient[p]
+        for i in range(data.start[p], data.start[p + 1]):
+            slot = data.slot[data.camera[i]]
+            if slot >= 0:
+                for a in range(6):
+                    for k in range(3):
+                        rest[k] += eliminated.mixed[i, k, a] * step[6 * slot + a]
+        slope += (eliminated.point_gradient[p] * rest).sum()
+        back[2] = rest[2] / factor[2, 2]
+        back[1] = (rest[1] - factor[2, 1] * back[2]) / factor[1, 1]
+        back[0] = (rest[0] - factor[1, 0] * back[1] - factor[2, 0] * back[2]) / factor[0, 0]
+        for k in range(3):
+            new_points[p, k] = points[p, k] - back[k]
+    return slope
