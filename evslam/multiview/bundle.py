@@ -131,7 +131,7 @@ def normalise_scale(
     Returns:
         T_cam_world and points, scaled; unscaled if all cameras are in one place.
     """
-    old, new = _centres(before), _centres(T_cam_world)
+    old, new = centres(before), centres(T_cam_world)
     length = np.linalg.norm(old - old[fixed], axis=1)
     farthest = int(np.argmax(length))
     now = float(np.linalg.norm(new[farthest] - new[fixed]))
@@ -140,12 +140,12 @@ def normalise_scale(
     scale, origin = length[farthest] / now, new[fixed]
     scaled = T_cam_world.copy()
     moved = np.arange(len(scaled)) != fixed
-    centres = origin + scale * (new[moved] - origin)
-    scaled[moved, :3, 3] = -np.einsum("cij,cj->ci", scaled[moved, :3, :3], centres)
+    place = origin + scale * (new[moved] - origin)
+    scaled[moved, :3, 3] = -np.einsum("cij,cj->ci", scaled[moved, :3, :3], place)
     return scaled, origin + scale * (points - origin)
 
 
-def _centres(T_cam_world: np.ndarray) -> np.ndarray:
+def centres(T_cam_world: np.ndarray) -> np.ndarray:
     """(C, 3) positions of the cameras in the world."""
     return np.asarray(-np.einsum("cji,cj->ci", T_cam_world[:, :3, :3], T_cam_world[:, :3, 3]))
 

@@ -56,3 +56,9 @@ def first_of_point(observations: Observations, num_views: int, num_points: int) 
             f"observations of points {point.min()} to {point.max()} of {num_points}: sort by point, from 0"
         )
     return np.searchsorted(point, np.arange(num_points + 1))
+
+
+def rays(bearing: np.ndarray) -> np.ndarray:
+    """Unit rays (N, 3) of bearings (N, 2)."""
+    ray = np.concatenate([bearing, np.ones((len(bearing), 1))], 1)
+    return ray / np.linalg.norm(ray, axis=1, keepdims=True)

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from evslam.multiview.observations import Observations
-from evslam.multiview.pose import rays, robust_rotation
+from evslam.multiview.observations import Observations, rays
+from evslam.multiview.pose import robust_rotation
 from evslam.multiview.triangulation import triangulate
 
 _MAX_ROTATION_DEG = 60.0

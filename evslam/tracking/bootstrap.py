@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from evslam.multiview.bundle import BundleProblem, BundleResult, BundleSettings, adjust, centres
 from evslam.multiview.observations import Observations
-from evslam.multiview.pose import PoseSettings, estimate_pose, rays, robust_rotation
+from evslam.multiview.pose import PoseSettings, estimate_pose, robust_rotation
 from evslam.multiview.sparse_map import rows_of
 from evslam.multiview.triangulation import triangulate
 from evslam.multiview.two_view import relative_poses
@@ -99,7 +99,7 @@ class Bootstrap:
         config = self.config
         row, both = rows_of(first.ids, last.ids)
         before, after = first.bearing[row[both]], last.bearing[both]
-        rotation, angle = robust_rotation(rays(before), rays(after), 8)
+        rotation, angle = robust_rotation(before, after, 8)
         if np.median(angle) * self.focal < config.min_parallax_px:
             self.reason = (
                 f"parallax {np.median(angle) * self.focal:.1f} px, needed {config.min_parallax_px:g}: move sideways"
@@ -147,7 +147,7 @@ class Bootstrap:
         errors = []
         for frame in frames[1:]:
             row, both = rows_of(frames[0].ids, frame.ids)
-            before, after = rays(frames[0].bearing[row[both]]), rays(frame.bearing[both])
+            before, after = frames[0].bearing[row[both]], frame.bearing[both]
             if len(before) >= 12:
                 errors.append(np.minimum(robust_rotation(before, after, 8)[1] * self.focal, 50.0))
         error, square = np.concatenate(errors), self.config.scale_px**2
@@ -255,7 +255,7 @@ def _direction_sigma(reduced_hessian: np.ndarray, last: np.ndarray, median_px: f
     """Standard deviation of the direction of the last translation, with its length held; rad."""
     direction = last[:3, 3] / np.linalg.norm(last[:3, 3])
     hessian, size = reduced_hessian.copy(), len(reduced_hessian)
-    place = slice(size - 6, size - 3)
+    place = slice(size - 3, size)
     hessian[place, place] += 100 * np.trace(hessian) / size * np.outer(direction, direction)
     try:
         covariance = np.linalg.inv(hessian)[place, place]
