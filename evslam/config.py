@@ -34,6 +34,7 @@ from evslam.settings import (
     NoiseConfig,
     PointsConfig,
     PoseConfig,
+    RefineConfig,
     RelocaliseConfig,
     RunConfig,
     SensorConfig,
@@ -66,6 +67,7 @@ class Config:
     landmark: LandmarkConfig
     edge: EdgeConfig
     window: WindowConfig
+    refine: RefineConfig
     gyro: GyroConfig
     auto: AutoConfig
     map: MapConfig

@@ -46,6 +46,7 @@ class Odometry:
         self.misfits = np.zeros(0, np.int64)  # per track: frames in a row that it was far from its landmark
         self.since_keyframe = self.failures = 0
         self.inliers_at_keyframe = 0
+        self.frames: list[PointFrame] = []  # all of this map's, in single precision
         self.pending_us: int | None = None  # when the events around the newest keyframe are there
         self.recent: deque[tuple[int, np.ndarray]] = deque(maxlen=_RECENT)
 
@@ -57,6 +58,7 @@ class Odometry:
             events: gives canvas pixels (N, 2) and ages in seconds (N,) before a time in microseconds, of the events
                 nearest to it, within so many seconds on both sides, at most so many.
         """
+        self.frames.append(PointFrame(frame.t_us, frame.ids.astype(np.int32), frame.bearing.astype(np.float32)))
         if self.map is None:
             start = self.bootstrap.add(frame)
             self.state = TrackingState.STARTING

@@ -401,6 +401,21 @@ class WindowConfig:
 
 
 @dataclass(frozen=True)
+class RefineConfig:
+    """Adjustment of the whole map at the end (6-DoF only).
+
+    Attributes:
+        use: do it.
+        keyframes: that are adjusted at a time.
+        rounds: of looking for edges and adjusting.
+    """
+
+    use: bool
+    keyframes: int
+    rounds: int
+
+
+@dataclass(frozen=True)
 class EdgeConfig:
     """Semi-dense edges of keyframes (6-DoF only); see `evslam.mapping.edges`.
 

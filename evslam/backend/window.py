@@ -22,24 +22,31 @@ class Window:
     landmarks: np.ndarray
 
 
-def choose_window(map_: SparseMap, config: WindowConfig) -> Window:
-    """The last keyframes, the landmarks that they and at least one other see, and the older keyframes that see most."""
+def choose_window(map_: SparseMap, config: WindowConfig, free: range | None = None) -> Window:
+    """Keyframes to move, the landmarks that they and at least one other see, and the others that see most of these.
+
+    Args:
+        map_: keyframes and landmarks.
+        config: sizes.
+        free: keyframes that move; None for the last `config.keyframes`.
+    """
     count = len(map_.keyframes)
-    first = max(count - config.keyframes, 0)
+    free = range(max(count - config.keyframes, 0), count) if free is None else free
     times_seen, in_window = np.zeros(len(map_.points), np.int64), np.zeros(len(map_.points), bool)
     for index, keyframe in enumerate(map_.keyframes):
         seen = keyframe.landmark[keyframe.landmark >= 0]
         times_seen[seen] += 1
-        if index >= first:
+        if index in free:
             in_window[seen] = True
     chosen = in_window & (times_seen >= 2) & map_.alive
-    common = np.array([chosen[k.landmark[k.landmark >= 0]].sum() for k in map_.keyframes[:first]], np.int64)
+    others = [index for index in range(count) if index not in free]
+    common = np.array([chosen[k.landmark[k.landmark >= 0]].sum() for k in (map_.keyframes[i] for i in others)])
     best = np.argsort(-common, kind="stable")[: config.max_fixed]
-    fixed = sorted(best[common[best] > 0].tolist())
-    views = fixed + list(range(first, count))
-    is_free = np.arange(len(views)) >= max(len(fixed), 1)
-    if len(fixed) == 1:
-        is_free[1] = False  # two views hold the scale
+    fixed = [others[i] for i in best if common[i] > 0]
+    views = sorted([*fixed, *free])
+    is_free = np.array([view in free for view in views])
+    for view in free[: max(2 - len(fixed), 0) if fixed else 1]:
+        is_free[views.index(view)] = False  # two fixed views hold place and scale; a single one leaves the scale free
     return Window(views, is_free, np.flatnonzero(chosen))
 
 

@@ -1,0 +1,64 @@
+"""Refinement of a finished map, and the final pose of every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from evslam.backend.window import Window, adjust_window, choose_window
+from evslam.multiview.edge_links import EdgeLinks
+from evslam.multiview.sparse_map import SparseMap
+from evslam.settings import RefineConfig, WindowConfig
+
+Link = Callable[[list[int], np.ndarray], EdgeLinks | None]
+_SMALL = 1e-12
+
+
+def refine_map(map_: SparseMap, link: Link, focal: float, limits: WindowConfig, config: RefineConfig) -> None:
+    """Adjust all keyframes, in overlapping stretches where they are many; the edges are found anew in each round.
+
+    Args:
+        map_: changed in place.
+        link: finds the edges of keyframes, of which some are free, in each other.
+        focal: pixels per unit of bearing.
+        limits: of the solver and of what fits.
+        config: rounds and size.
+    """
+    for _ in range(config.rounds):
+        for window in _stretches(map_, config.keyframes, limits):
+            adjust_window(map_, window, focal, limits, link(window.views, window.is_free))
+
+
+def _stretches(map_: SparseMap, size: int, limits: WindowConfig) -> list[Window]:
+    """Windows of at most `size` free keyframes, each half over the last one; the last may be smaller."""
+    count = len(map_.keyframes)
+    if count <= size:
+        return [choose_window(map_, limits, range(count))]
+    starts = list(range(0, count - size // 2, size // 2))
+    return [choose_window(map_, limits, range(start, min(start + size, count))) for start in starts]
+
+
+def corrected(
+    t_us: np.ndarray, poses: np.ndarray, key_us: np.ndarray, key_index: np.ndarray, key_poses: np.ndarray
+) -> np.ndarray:
+    """Poses (N, 4, 4) between keyframes, bent so that they agree with the keyframes' own.
+
+    The poses come from points alone, whose slow drift the keyframes' edges have corrected; the difference at the
+    keyframes is interpolated over time.
+
+    Args:
+        t_us: (N,) times of the poses T_cam_world.
+        poses: (N, 4, 4).
+        key_us: (K,) times of keyframes, ascending.
+        key_index: (K,) rows of t_us at these times.
+        key_poses: (K, 4, 4) their T_cam_world.
+    """
+    difference = key_poses @ np.linalg.inv(poses[key_index])
+    turn = Rotation.from_matrix(difference[:, :3, :3]).as_rotvec()
+    terms = np.concatenate([turn, difference[:, :3, 3]], 1)
+    between = np.stack([np.interp(t_us, key_us, column) for column in terms.T], 1)
+    bend = np.tile(np.eye(4), (len(t_us), 1, 1))
+    bend[:, :3, :3], bend[:, :3, 3] = Rotation.from_rotvec(between[:, :3]).as_matrix(), between[:, 3:]
+    return bend @ poses

@@ -1,0 +1,60 @@
+"""The final estimate of a 6-DoF run: the whole map adjusted, and a pose for every frame, those before the start too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from evslam.backend.refinement import corrected, refine_map
+from evslam.config import Config
+from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
+from evslam.mapping.edges import EdgeMapper
+from evslam.multiview.sparse_map import SparseMap
+from evslam.tracking.point_pose import pose_from_points
+from evslam.types import PointFrame
+
+
+def refine(map_: SparseMap, edges: EdgeMapper, config: Config) -> None:
+    """Measure all edges anew with the neighbours on both sides, and adjust all keyframes."""
+    for index in range(len(map_.keyframes)):
+        sweep_keyframe(map_, index, edges)
+
+    def link(views: list[int], is_free: np.ndarray):  # type: ignore[no-untyped-def]
+        return link_edges(map_, views, is_free, edges)
+
+    refine_map(map_, link, edges.canvas.focal, config.window, config.refine)
+
+
+def final_poses(
+    map_: SparseMap, frames: list[PointFrame], focal: float, config: Config
+) -> tuple[np.ndarray, np.ndarray]:
+    """Times (N,) in microseconds and poses T_cam_world (N, 4, 4) of all frames that the map can place.
+
+    Frames are placed by their points, outwards from the keyframes, then bent to agree with the keyframes.
+    """
+    key_us = np.array([keyframe.t_us for keyframe in map_.keyframes])
+    by_time = {keyframe.t_us: keyframe.T_cam_world for keyframe in map_.keyframes}
+    times = np.array([frame.t_us for frame in frames])
+    found: dict[int, np.ndarray] = {}
+
+    def place(order: range) -> None:
+        last: np.ndarray | None = None
+        for index in order:
+            frame = frames[index]
+            start = by_time.get(frame.t_us, last)
+            if start is None or frame.t_us in found:
+                continue
+            whole = replace(frame, ids=frame.ids.astype(np.int64), bearing=frame.bearing.astype(float))
+            pose = pose_from_points(whole, [start], map_, focal, config.pose)
+            last = None if pose is None else pose.T_cam_world
+            if last is not None:
+                found[frame.t_us] = last
+
+    place(range(int(np.searchsorted(times, key_us[0])), len(frames)))
+    place(range(int(np.searchsorted(times, key_us[0])), -1, -1))
+    t_us = np.array(sorted(found))
+    poses = np.stack([found[t] for t in t_us.tolist()])
+    known = np.isin(key_us, t_us)
+    key_poses = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])[known]
+    return t_us, corrected(t_us, poses, key_us[known], np.searchsorted(t_us, key_us[known]), key_poses)
