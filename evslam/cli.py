@@ -17,7 +17,7 @@ from typing import Any
 from evslam import __version__
 from evslam.errors import EvslamError
 
-EXIT_STATUS = {"complete": 0, "velocity_only": 0, "lost": 3, "interrupted": 130}
+EXIT_STATUS = {"complete": 0, "lost": 3, "interrupted": 130}
 FORMS = ("csv", "latex", "markdown")
 
 

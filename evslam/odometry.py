@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -14,13 +16,31 @@ from evslam.geometry.canvas import Canvas
 from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
 from evslam.mapping.edges import EdgeMapper
 from evslam.mapping.landmarks import add_new_landmarks
+from evslam.multiview.observations import Observations
 from evslam.multiview.sparse_map import Keyframe, SparseMap, rows_of
+from evslam.settings import BootstrapConfig
 from evslam.tracking.bootstrap import Bootstrap, Start
 from evslam.tracking.point_pose import PointPose, pose_from_points
-from evslam.types import EdgeImage, PointFrame, TrackingState
+from evslam.state import from_state, to_state
+from evslam.types import EdgeImage, EdgePoints, PointFrame, TrackingState
 
 EventWindow = Callable[[int, float, int], tuple[np.ndarray, np.ndarray]]
 _RECENT = 16  # poses from which the motion around a keyframe is told
+_STATE = (
+    *("bootstrap", "map", "T_cam_world", "change", "misfits", "since_keyframe", "failures", "inliers_at_keyframe"),
+    *("frames", "pending_us", "recent", "segments", "inlier_share", "num_starts", "twist", "num_attempts"),
+)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of the recording with a map of its own: the map, and all frames from its first attempt to its end."""
+
+    map: SparseMap
+    frames: list[PointFrame]
+
+
+_CLASSES = (Bootstrap, Keyframe, SparseMap, EdgeImage, EdgePoints, PointFrame, Observations, Segment, BootstrapConfig)
 
 
 class Odometry:
@@ -33,7 +53,10 @@ class Odometry:
     Attributes:
         map: None before the first start.
         T_cam_world: (4, 4) float64 of the last frame.
+        twist: (6,) (v, omega) in the camera frame, between the last two frames.
         state: of the last frame.
+        inlier_share: of the last frame's points, those that agree with the map.
+        num_starts: maps that were begun; num_attempts: how often solutions were compared.
     """
 
     def __init__(self, config: Config, canvas: Canvas) -> None:
@@ -49,6 +72,18 @@ class Odometry:
         self.frames: list[PointFrame] = []  # all of this map's, in single precision
         self.pending_us: int | None = None  # when the events around the newest keyframe are there
         self.recent: deque[tuple[int, np.ndarray]] = deque(maxlen=_RECENT)
+        self.segments: list[Segment] = []  # of maps that were lost
+        self.inlier_share, self.num_starts, self.twist = 0.0, 0, np.zeros(6)
+        self.num_attempts = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on."""
+        return {name: to_state(getattr(self, name)) for name in _STATE}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of another odometry."""
+        for name in _STATE:
+            setattr(self, name, from_state(state[name], _CLASSES))
 
     def add(self, frame: PointFrame, events: EventWindow) -> TrackingState:
         """Track one more frame; afterwards `T_cam_world` is its pose if the state says TRACKING.
@@ -60,7 +95,9 @@ class Odometry:
         """
         self.frames.append(PointFrame(frame.t_us, frame.ids.astype(np.int32), frame.bearing.astype(np.float32)))
         if self.map is None:
+            before = self.bootstrap.attempts
             start = self.bootstrap.add(frame)
+            self.num_attempts += self.bootstrap.attempts - before
             self.state = TrackingState.STARTING
             if start is not None:
                 self._begin(start)
@@ -75,7 +112,8 @@ class Odometry:
             return self.state
         self.failures, self.state = 0, TrackingState.TRACKING
         self.change = pose.T_cam_world @ np.linalg.inv(self.T_cam_world)
-        self.T_cam_world = pose.T_cam_world
+        self.twist = self._twist([self.recent[-1], (frame.t_us, pose.T_cam_world)]) if self.recent else np.zeros(6)
+        self.T_cam_world, self.inlier_share = pose.T_cam_world, pose.num_inliers / len(pose.rows)
         self.recent.append((frame.t_us, pose.T_cam_world))
         self._note_misfits(frame, pose)
         self.since_keyframe += 1
@@ -85,15 +123,20 @@ class Odometry:
             self._add_keyframe(frame, pose)
         return self.state
 
+    def all_segments(self) -> list[Segment]:
+        """The maps that were lost and the one at hand."""
+        return self.segments + ([] if self.map is None else [Segment(self.map, self.frames)])
+
     def _expected(self) -> list[np.ndarray]:
         return [self.T_cam_world, self.change @ self.T_cam_world]
 
     def _begin(self, start: Start) -> None:
         """The frames of the start become keyframes, its points landmarks."""
-        self.map = SparseMap()
+        points, poses = self._placed(start)
+        self.map, self.num_starts = SparseMap(), self.num_starts + 1
         good = start.good
-        self.map.add_landmarks(start.points[good], start.ids[good])
-        for number, (frame, T_cam_world) in enumerate(zip(start.frames, start.T_cam_world, strict=True)):
+        self.map.add_landmarks(points[good], start.ids[good])
+        for number, (frame, T_cam_world) in enumerate(zip(start.frames, poses, strict=True)):
             row, seen = rows_of(start.ids, frame.ids)
             fits = np.zeros(len(start.ids), bool)
             mine = (start.observations.view == number) & (start.error_px < 2.5)
@@ -109,8 +152,27 @@ class Odometry:
         self._settle()
 
     def _restart(self) -> None:
+        """Put the map away and look for a new start; it will go on from the last pose."""
+        assert self.map is not None
+        self.segments.append(Segment(self.map, self.frames))
         self.bootstrap = Bootstrap(self.config.bootstrap, self.focal)
-        self.map, self.failures, self.pending_us = None, 0, None
+        self.map, self.failures, self.pending_us, self.frames = None, 0, None, []
+
+    def _placed(self, start: Start) -> tuple[np.ndarray, np.ndarray]:
+        """Points (P, 3) and poses (C, 4, 4) of a start, moved and scaled into the world: its first camera stands where the
+        last map was lost, and the median depth is as it was there; 1 at the very first start."""
+        depth = 1.0
+        if self.segments:
+            last = self.segments[-1].map
+            seen = last.keyframes[-1].landmark
+            pose = last.keyframes[-1].T_cam_world
+            depth = float(np.median((last.points[seen[seen >= 0]] @ pose[:3, :3].T + pose[:3, 3])[:, 2]))
+        scale = depth / float(np.median(start.points[start.good, 2]))
+        T_world_start = np.linalg.inv(self.T_cam_world)
+        poses = start.T_cam_world.copy()
+        poses[:, :3, 3] *= scale
+        points = scale * start.points @ T_world_start[:3, :3].T + T_world_start[:3, 3]
+        return points, poses @ self.T_cam_world
 
     def _settle(self) -> None:
         """Count from the last keyframe."""
@@ -181,11 +243,16 @@ class Odometry:
         assert self.map is not None
         config = self.config.edge
         around = [each for each in self.recent if abs(each[0] - keyframe.t_us) <= 1e6 * config.window_s]
-        (start_us, before), (stop_us, after) = around[0], around[-1]
-        change, seconds = after @ np.linalg.inv(before), max((stop_us - start_us) * 1e-6, 1e-6)
-        turn = Rotation.from_matrix(change[:3, :3]).as_rotvec()
-        twist, now = -np.concatenate([change[:3, 3], turn]) / seconds, keyframe.T_cam_world
+        now = keyframe.T_cam_world
         landmark = keyframe.landmark[keyframe.landmark >= 0]
         points = self.map.points[landmark] @ now[:3, :3].T + now[:3, 3]
-        flow = self.edges.flow(twist, self.edges.inverse_depth(points))
+        flow = self.edges.flow(self._twist(around), self.edges.inverse_depth(points))
         return self.edges.image(*events(keyframe.t_us, config.window_s / 2, config.max_events), flow)
+
+    @staticmethod
+    def _twist(poses: list[tuple[int, np.ndarray]]) -> np.ndarray:
+        """Mean twist (v, omega) in the camera frame from the first to the last of timed poses."""
+        (start_us, before), (stop_us, after) = poses[0], poses[-1]
+        change, seconds = after @ np.linalg.inv(before), max((stop_us - start_us) * 1e-6, 1e-6)
+        turn = Rotation.from_matrix(change[:3, :3]).as_rotvec()
+        return -np.concatenate([change[:3, 3], turn]) / seconds

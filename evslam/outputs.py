@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +15,7 @@ from evslam.io.results import write_ply
 from evslam.io.trajectory import TrajectoryWriter, load_trajectory, save_trajectory
 from evslam.mapping.panorama import brightest_points
 from evslam.objective import BatchContrast
-from evslam.types import TrackingState, TrackResult, Trajectory
+from evslam.types import PointMap, TrackingState, TrackResult, Trajectory
 from evslam.viz.batch_log import load_batch_log
 from evslam.viz.images import save_compensation, save_panorama
 from evslam.viz.plots import plot_run
@@ -65,20 +64,26 @@ class RunWriter:
             for t_us, pose in zip(result.path.t_us, result.path.poses, strict=True):
                 self.trajectory.append(int(t_us) - self.latency_us, pose)
 
-    def write_final(self, poses: Callable[[np.ndarray], np.ndarray] | None, latency_ms: float | None) -> None:
-        """trajectory.txt: the final estimate at the times of the online one, or the same if there is no other.
-
-        Args:
-            poses: T_world_cam (M, 7) at times (M,) of events, in microseconds.
-            latency_ms: to be taken off instead of that of the online trajectory; None for the same.
-        """
+    def online(self) -> Trajectory:
+        """What was written so far, with the times of the events."""
         self.close()
         online = load_trajectory(self.folder / ONLINE_FILE, minimum=0)
-        if poses is not None and len(online):
-            latency_us = self.latency_us if latency_ms is None else round(1000 * latency_ms)
-            t_us = online.t_us + self.latency_us
-            online = Trajectory(t_us - latency_us, poses(t_us))
-        save_trajectory(online, self.folder / "trajectory.txt")
+        return Trajectory(online.t_us + self.latency_us, online.poses)
+
+    def write_final(self, final: Trajectory, latency_ms: float | None) -> None:
+        """trajectory.txt: the final estimate.
+
+        Args:
+            final: with the times of the events.
+            latency_ms: to be taken off instead of that of the online trajectory; None for the same.
+        """
+        latency_us = self.latency_us if latency_ms is None else round(1000 * latency_ms)
+        save_trajectory(Trajectory(final.t_us - latency_us, final.poses), self.folder / "trajectory.txt")
+
+    def write_keyframes(self, keyframes: Trajectory) -> None:
+        """keyframes.txt, with the times of the events."""
+        shifted = Trajectory(keyframes.t_us - self.latency_us, keyframes.poses)
+        save_trajectory(shifted, self.folder / "keyframes.txt")
 
     def checkpoint(self, state: dict[str, Any]) -> None:
         """Save what a resumed run needs; replaces the earlier checkpoint in one step."""
@@ -110,14 +115,16 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({reason}); run without --resume, with --overwrite") from error
 
 
-def write_map(folder: Path, panorama: np.ndarray | None, max_points: int) -> int:
-    """panorama.png, panorama.npy (counts) and map.ply of a rotation; returns the number of map points (0 without)."""
-    if panorama is None:
-        return 0
-    points = brightest_points(panorama, max_points)
-    write_ply(points, folder / "map.ply")
+def write_panorama(folder: Path, panorama: np.ndarray, max_points: int) -> int:
+    """panorama.png, panorama.npy (counts) and map.ply of a rotation; returns the number of map points."""
     np.save(folder / "panorama.npy", panorama)
     save_panorama(panorama, folder / "panorama.png")
+    return write_points(folder, brightest_points(panorama, max_points))
+
+
+def write_points(folder: Path, points: PointMap) -> int:
+    """map.ply; returns the number of points."""
+    write_ply(points, folder / "map.ply")
     return len(points.points)
 
 

@@ -10,9 +10,10 @@ from evslam.backend.refinement import corrected, refine_map
 from evslam.config import Config
 from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
 from evslam.mapping.edges import EdgeMapper
+from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.sparse_map import SparseMap
 from evslam.tracking.point_pose import pose_from_points
-from evslam.types import PointFrame
+from evslam.types import PointFrame, PointMap
 
 
 def refine(map_: SparseMap, edges: EdgeMapper, config: Config) -> None:
@@ -20,7 +21,7 @@ def refine(map_: SparseMap, edges: EdgeMapper, config: Config) -> None:
     for index in range(len(map_.keyframes)):
         sweep_keyframe(map_, index, edges)
 
-    def link(views: list[int], is_free: np.ndarray):  # type: ignore[no-untyped-def]
+    def link(views: list[int], is_free: np.ndarray) -> EdgeLinks | None:
         return link_edges(map_, views, is_free, edges)
 
     refine_map(map_, link, edges.canvas.focal, config.window, config.refine)
@@ -58,3 +59,14 @@ def final_poses(
     known = np.isin(key_us, t_us)
     key_poses = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])[known]
     return t_us, corrected(t_us, poses, key_us[known], np.searchsorted(t_us, key_us[known]), key_poses)
+
+
+def map_points(map_: SparseMap) -> PointMap:
+    """Edges of all keyframes, as sure as their depth is, and landmarks, wholly sure; world frame."""
+    points, confidence = [map_.points[map_.alive]], [np.ones(int(map_.alive.sum()))]
+    for keyframe in map_.keyframes:
+        if keyframe.edges is not None:
+            T_world_cam = np.linalg.inv(keyframe.T_cam_world)
+            points.append(keyframe.edges.point @ T_world_cam[:3, :3].T + T_world_cam[:3, 3])
+            confidence.append(keyframe.edges.confidence.clip(0, 1))
+    return PointMap(np.concatenate(points), np.concatenate(confidence))

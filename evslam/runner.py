@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from evslam.backend.closure import revisits
-from evslam.backend.rotation_trajectory import RotationTrajectory
 from evslam.config import Config, dump_config
 from evslam.errors import ConfigError, DataError
+from evslam.finish import finish_rotation, finish_spatial
 from evslam.io.results import prepare_run_dir, write_metrics
-from evslam.outputs import RunWriter, load_checkpoint, write_compensation, write_map, write_plots
+from evslam.outputs import RunWriter, load_checkpoint, write_compensation, write_plots
 from evslam.progress import progress_bar
 from evslam.provenance import versions
 from evslam.session import RunOptions, Session, open_session
-from evslam.slam import EventSlam
+from evslam.slam import RotationSlam, SpatialSlam
 from evslam.tally import Tally, run_metrics
 from evslam.tracking.mode import choose_mode
 from evslam.types import EventBatch, TrackingState, TrackResult
 from evslam.viz.viewer import LiveViewer, StubViewer, Viewer
 
 log = logging.getLogger(__name__)
-
-STATUS = {"rotation": "complete", "6dof": "velocity_only"}  # of a run that reached the end
 
 
 def run(options: RunOptions, config: Config) -> dict[str, Any]:
@@ -47,7 +43,7 @@ def run(options: RunOptions, config: Config) -> dict[str, Any]:
         config: resolved configuration.
 
     Returns:
-        The metrics that metrics.json holds; `status` is complete, velocity_only, lost or interrupted (bad_input in the
+        The metrics that metrics.json holds; `status` is complete, lost or interrupted (bad_input in the
         file when the recording broke off with an error).
 
     Raises:
@@ -91,7 +87,11 @@ class _Loop:
     ) -> None:
         self.session, self.config, self.mode, self.options = session, config, mode, options
         self.viewer, self.writer = viewer, writer
-        self.slam = EventSlam(session.camera, config, mode, session.gyro(config))
+        self.slam: RotationSlam | SpatialSlam
+        if mode == "rotation":
+            self.slam, self.batching = RotationSlam(session.camera, config, session.gyro(config)), config.batch
+        else:
+            self.slam, self.batching = SpatialSlam(session.camera, config), config.frame.batching
         self.tally = Tally()
         self.noise = session.noise_filter(config)
         self.next_us = session.start_us
@@ -111,7 +111,8 @@ class _Loop:
         total_s, done_s = ((us - self.session.start_us) * 1e-6 for us in (self.session.stop_us, self.next_us))
         show = self.options.progress
         with _stop_on_signal() as stop, progress_bar(self.mode, total_s, done_s, show=show) as bar:
-            for batch in self.session.batches(self.config, self.next_us, lambda: self.slam.pace, self.noise):
+            config = replace(self.config, batch=self.batching)
+            for batch in self.session.batches(config, self.next_us, lambda: self.slam.pace, self.noise):
                 begin = time.perf_counter()
                 result = self.slam.process(batch)
                 self.tally.add_latency(time.perf_counter() - begin)
@@ -130,13 +131,17 @@ class _Loop:
         self._save()
         return bool(stop)
 
-    def refine(self, trajectory: RotationTrajectory) -> None:
-        """Adjust the whole trajectory; its time counts."""
+    def finish(self) -> dict[str, Any]:
+        """Final estimate and map, written; its time counts."""
         wall, cpu = time.perf_counter(), time.process_time()
-        trajectory.refine()
+        if isinstance(self.slam, RotationSlam):
+            figures = finish_rotation(self.slam, self.config, self.writer)
+        else:
+            figures = finish_spatial(self.slam, self.config, self.writer)
         self.tally.refine_wall_s = time.perf_counter() - wall
         self.tally.wall_s += self.tally.refine_wall_s
         self.tally.cpu_s += time.process_time() - cpu
+        return figures
 
     def _note(self, batch: EventBatch, result: TrackResult) -> None:
         before = self.tally.last_state
@@ -150,8 +155,7 @@ class _Loop:
             self.sharpest = batch, result
         image = None
         if self.options.view:
-            with torch.no_grad():
-                image = self.slam.tracker.contrast(batch).iwe(result.twist.to(batch.t)).cpu().numpy()
+            image = self.slam.picture(batch, result)
         self.viewer.update(result, image)
 
     def _show(self, bar: tqdm[Any], batch: EventBatch, result: TrackResult) -> None:
@@ -186,44 +190,18 @@ def _checkpoint(out: Path, config: Config) -> dict[str, Any]:
 
 def _finish(loop: _Loop, out: Path, cut_short: str | None) -> dict[str, Any]:
     """Map, pictures, plots and metrics.json of whatever was processed; `cut_short` is the status of a run that was."""
-    trajectory = None if loop.slam.panoramic is None else loop.slam.panoramic.trajectory
-    panorama, rotation = None, {}
-    if trajectory is not None:
-        if loop.config.adjust.refine:
-            loop.refine(trajectory)
-        panorama = trajectory.panorama(loop.config.map.panorama_width)
-        rotation = _judge(loop, trajectory)
-    loop.writer.write_final(None if trajectory is None else trajectory.poses, rotation.get("latency_ms"))
-    points = write_map(out, panorama, loop.config.map.max_points)
-    if loop.sharpest is not None:
+    figures = loop.finish()
+    if loop.sharpest is not None and isinstance(loop.slam, RotationSlam):
         batch, result = loop.sharpest
         write_compensation(out, loop.slam.tracker.contrast(batch), result)
     write_plots(out)
     lost = loop.tally.posed_us < (loop.next_us - loop.session.start_us) / 2
-    status = cut_short or ("lost" if lost else STATUS[loop.mode])
+    status = cut_short or ("lost" if lost else "complete")
     metrics = {"status": status, **run_metrics(loop.options, loop.session, loop.mode, loop.tally)}
-    metrics |= {"map_points": points, "seed": loop.config.seed, "noise": asdict(loop.noise.counts)} | rotation
+    metrics |= {"seed": loop.config.seed, "noise": asdict(loop.noise.counts)} | figures
     write_metrics(metrics, out / "metrics.json")
     log.info("%s: %d batches, coverage %.1f %%", metrics["status"], metrics["batches"], metrics["coverage_percent"])
     return metrics
-
-
-def _judge(loop: _Loop, trajectory: RotationTrajectory) -> dict[str, Any]:
-    """What a finished rotation tells about itself: whether it closes, and by a gyroscope, how late the events are."""
-    pairs = revisits(trajectory, loop.config.relocalise)
-    errors = [each.error_deg for each in pairs]
-    closure: dict[str, Any] = {"pairs": len(pairs), "rms_deg": None, "max_deg": None}
-    if errors:
-        closure |= {"rms_deg": math.sqrt(sum(e * e for e in errors) / len(errors)), "max_deg": max(errors)}
-    figures: dict[str, Any] = {"closure": closure, "latency_ms": loop.config.sensor.latency_ms}
-    gyro = loop.slam.gyro
-    if gyro is not None:
-        latency_s = gyro.latency(trajectory.omega, trajectory.times_us(10_000))
-        figures["gyro_bias"] = gyro.bias.tolist()
-        if latency_s is not None:
-            figures["latency_ms"] = 1000 * latency_s
-            log.info("by the gyroscope, events are %.2f ms late: taken off the final trajectory", 1000 * latency_s)
-    return figures
 
 
 @contextmanager

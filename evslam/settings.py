@@ -234,6 +234,12 @@ class FrameConfig:
     min_activity: float
     scale_gain: float
 
+    @property
+    def batching(self) -> BatchConfig:
+        """One batch for every image."""
+        unlimited = 2**62
+        return BatchConfig(unlimited, self.step_s[1], self.step_px, 1, 0.0)
+
 
 @dataclass(frozen=True)
 class PointsConfig:

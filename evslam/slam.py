@@ -1,37 +1,67 @@
-"""The SLAM system: one readable step per event batch."""
+"""The two SLAM systems: one readable step per event batch."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from evslam.config import Config
 from evslam.geometry.camera import Camera
+from evslam.geometry.canvas import Canvas
+from evslam.odometry import Odometry
 from evslam.panoramic import PanoramicTracker
+from evslam.tracking.front_end import FrontEnd
 from evslam.tracking.gyro import Gyro
 from evslam.tracking.motion import ConstantVelocity
 from evslam.tracking.velocity import VelocityTracker
+from evslam.geometry.trajectory import camera_poses
 from evslam.types import EventBatch, Imu, TrackingState, TrackResult
 
 
-class EventSlam:
-    """Tracks and maps a stream of event batches.
+class EventSlam(Protocol):
+    """Tracks and maps a stream of event batches."""
+
+    def process(self, batch: EventBatch) -> TrackResult:
+        """One step.
+
+        Args:
+            batch: undistorted events; intervals of successive batches follow each other.
+
+        Returns:
+            Pose and twist at the batch's t_ref, and how far to trust them.
+        """
+
+    def picture(self, batch: EventBatch, result: TrackResult) -> np.ndarray:
+        """(H, W) image of the last batch's events, for a viewer."""
+
+    @property
+    def pace(self) -> float:
+        """Expected image motion, pixels per second."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs to go on after the last batch."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of an earlier run."""
+
+
+class RotationSlam:
+    """A camera that turns: SO(3) spline and panorama.
 
     Args:
         camera: calibrated camera.
         config: resolved configuration.
-        mode: rotation (SO(3): spline and panorama) or 6dof (SE(3) velocity in scene depths, no map yet).
         imu: a gyroscope to expect rotations from; None does without.
     """
 
-    def __init__(self, camera: Camera, config: Config, mode: str, imu: Imu | None = None) -> None:
+    def __init__(self, camera: Camera, config: Config, imu: Imu | None = None) -> None:
         self.focal = camera.fx
-        self.gyro = Gyro(imu, config.gyro) if imu is not None and mode == "rotation" else None
+        self.gyro = Gyro(imu, config.gyro) if imu is not None else None
         self.motion = ConstantVelocity(config.tracker.rest_decay_s)
-        self.tracker = VelocityTracker(camera, config.tracker, config.batch, mode)
-        self.panoramic = PanoramicTracker(config, camera.fx) if mode == "rotation" else None
+        self.tracker = VelocityTracker(camera, config.tracker, config.batch, "rotation")
+        self.panoramic = PanoramicTracker(config, camera.fx)
 
     def process(self, batch: EventBatch) -> TrackResult:
         """One step: predict the motion, sharpen the batch's image of warped events, align it with the map, map.
@@ -48,7 +78,7 @@ class EventSlam:
         T_world_cam = motion.advance(batch, estimate.twist, estimate.state, bridge=expected)
         twist = motion.twist
         state, evaluations, path = motion.state, estimate.evaluations, None
-        if self.panoramic is not None and state is not TrackingState.STARTING:
+        if state is not TrackingState.STARTING:
             trajectory, state, spent = self.panoramic.take(batch, motion.twist[3:], state)
             T_world_ref, T_world_end = trajectory.poses(np.array([batch.t_ref_us, batch.stop_us]))
             tracked = state is TrackingState.TRACKING
@@ -74,6 +104,11 @@ class EventSlam:
         rate = None if self.gyro is None else self.gyro.rate(batch.start_us, batch.stop_us)
         return None if rate is None else np.concatenate([np.zeros(3), rate])
 
+    def picture(self, batch: EventBatch, result: TrackResult) -> np.ndarray:
+        """(H, W) the batch's events, compensated by the motion that was found."""
+        with torch.no_grad():
+            return self.tracker.contrast(batch).iwe(result.twist.to(batch.t)).cpu().numpy()
+
     @property
     def pace(self) -> float:
         """Expected image motion by rotation, pixels per second."""
@@ -89,7 +124,61 @@ class EventSlam:
         """Take over the state of an earlier run."""
         self.motion.load_state_dict(state["motion"])
         self.tracker.load_state_dict(state["tracker"])
-        if self.panoramic is not None:
-            self.panoramic.load_state_dict(state["panoramic"])
+        self.panoramic.load_state_dict(state["panoramic"])
         if self.gyro is not None:
             self.gyro.load_state_dict(state["gyro"])
+
+
+class SpatialSlam:
+    """A camera that moves freely: points tracked over event images, keyframes, semi-dense edges, bundle adjustment.
+
+    Args:
+        camera: calibrated camera.
+        config: resolved configuration.
+    """
+
+    def __init__(self, camera: Camera, config: Config) -> None:
+        self.canvas = Canvas.of(camera, config.frame.canvas_width, config.frame.canvas_margin)
+        self.front_end = FrontEnd(camera, self.canvas, config)
+        self.odometry = Odometry(config, self.canvas)
+
+    def process(self, batch: EventBatch) -> TrackResult:
+        """One step: track points on the batch's event image, place the camera by their landmarks, extend the map.
+
+        Args:
+            batch: undistorted events with their sensor pixels; intervals of successive batches follow each other.
+
+        Returns:
+            Pose and twist at the end of the batch, and how far to trust them.
+        """
+        frame = self.front_end.take(batch)
+        state = self.odometry.add(frame, self.front_end.builder.around)
+        return TrackResult(
+            t_ref_us=frame.t_us,
+            T_world_cam=torch.from_numpy(camera_poses(self.odometry.T_cam_world[None])[0]),
+            twist=torch.from_numpy(self.odometry.twist),
+            state=state,
+            contrast=self.odometry.inlier_share,
+            evaluations=0,
+            num_events=batch.num_events,
+            covariance=torch.full((6, 6), torch.nan, dtype=torch.float64),
+        )
+
+    def picture(self, batch: EventBatch, result: TrackResult) -> np.ndarray:
+        """(H, W) the latest events, motion-compensated, on the canvas."""
+        assert self.front_end.frame is not None
+        return self.front_end.frame.votes
+
+    @property
+    def pace(self) -> float:
+        """Expected image motion, canvas pixels per second."""
+        return self.front_end.pace
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs to go on after the last batch."""
+        return {"front_end": self.front_end.state_dict(), "odometry": self.odometry.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of an earlier run."""
+        self.front_end.load_state_dict(state["front_end"])
+        self.odometry.load_state_dict(state["odometry"])

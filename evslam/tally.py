@@ -92,7 +92,6 @@ def run_metrics(options: RunOptions, session: Session, mode: str, tally: Tally) 
         "states": tally.states,
         "coverage_percent": 100 * tally.posed_us / max(session.stop_us - session.start_us, 1),
         "lost_percent": 100 * tally.lost_us / max(processed_us, 1),
-        "keyframes": 0,
         "losses": tally.losses,
         "relocalisations": tally.relocalisations,
         "loops": 0,

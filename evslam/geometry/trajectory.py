@@ -83,3 +83,9 @@ def _check(trajectory: Trajectory) -> None:
     if broken.any():
         row = int(np.flatnonzero(broken)[0])
         raise DataError(f"pose at {trajectory.t_us[row]} us is {trajectory.poses[row].tolist()}: remove broken poses")
+
+
+def camera_poses(T_cam_world: np.ndarray) -> np.ndarray:
+    """Poses T_world_cam (N, 7) (x, y, z, qx, qy, qz, qw) of matrices T_cam_world (N, 4, 4)."""
+    T_world_cam = np.linalg.inv(T_cam_world)
+    return np.concatenate([T_world_cam[:, :3, 3], Rotation.from_matrix(T_world_cam[:, :3, :3]).as_quat()], 1)

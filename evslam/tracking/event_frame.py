@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
 from evslam.geometry.canvas import Canvas
 from evslam.settings import FrameConfig
+from evslam.state import from_state, to_state
 from evslam.tracking.frame_kernels import integrate, vote
 from evslam.types import EventBatch
 
@@ -43,6 +45,9 @@ class EventFrame:
     num_events: int
 
 
+_STATE = ("leaky", "scale", "on_weight", "now_us", "recent")
+
+
 class FrameBuilder:
     """Keeps the last moments of the stream and makes images of them.
 
@@ -61,6 +66,15 @@ class FrameBuilder:
         half = cv2.resize(canvas.valid.astype(np.uint8), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_NEAREST)
         self._half_sample = np.flatnonzero(half)[::_SAMPLE]
         self.recent: deque[tuple[int, np.ndarray, np.ndarray]] = deque()  # (t_ref_us, seconds, canvas pixels)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on."""
+        return {name: to_state(getattr(self, name)) for name in _STATE}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of another builder."""
+        for name in _STATE:
+            setattr(self, name, from_state(state[name], ()))
 
     def build(self, batch: EventBatch, flow: np.ndarray, speed: float) -> EventFrame:
         """The image at the end of a batch.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from evslam.config import Config
@@ -41,10 +43,21 @@ class FrontEnd:
             batch.stop_us, points.ids, self.canvas.bearings(points.place), self.frame.votes.astype(np.float16)
         )
 
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on."""
+        parts = {"builder": self.builder, "points": self.points, "rotation": self.rotation}
+        return {name: part.state_dict() for name, part in parts.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of another front-end."""
+        for name, part in {"builder": self.builder, "points": self.points, "rotation": self.rotation}.items():
+            part.load_state_dict(state[name])
+
     @property
     def pace(self) -> float:
-        """Expected image motion, canvas pixels per second."""
-        return self.points.speed
+        """Expected image motion in canvas pixels per second, within what the shortest and the longest step allow."""
+        step_px, (shortest, longest) = self.config.frame.step_px, self.config.frame.step_s
+        return min(max(self.points.speed, step_px / longest), step_px / shortest)
 
     def _flow(self, batch: EventBatch) -> np.ndarray:
         """Without points, the affine flow of the rotation that makes the batch sharpest."""

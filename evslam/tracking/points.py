@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
 from evslam.geometry.canvas import Canvas
 from evslam.settings import PointsConfig
+from evslam.state import from_state, to_state
 from evslam.tracking.event_frame import BORDER, EventFrame
 from evslam.tracking.image_flow import fit_flow, flow_at, flow_matrix
 from evslam.tracking.patch_kernels import SIDE, STRIDE, cut_anchor, follow, realign
@@ -14,6 +17,7 @@ from evslam.tracking.patch_kernels import SIDE, STRIDE, cut_anchor, follow, real
 ANCHOR_SIDE = 39  # pixels: a template's, with room to shrink or turn it
 _MIN_FOR_FLOW = 8
 _COLUMNS = ("ids", "place", "velocity", "slot", "idle")
+_STATE = (*_COLUMNS, "flow", "previous", "anchors", "linear", "anchor_place", "templates", "next_id", "num_frames")
 
 
 class PointTracker:
@@ -47,6 +51,15 @@ class PointTracker:
         self.next_id = self.num_frames = 0
         self.ids, self.slot, self.idle = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
         self.place, self.velocity = np.zeros((0, 2)), np.zeros((0, 2))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on."""
+        return {name: to_state(getattr(self, name)) for name in _STATE}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of another tracker."""
+        for name in _STATE:
+            setattr(self, name, from_state(state[name], (EventFrame,)))
 
     @property
     def speed(self) -> float:

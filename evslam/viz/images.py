@@ -82,3 +82,17 @@ def save_compensation(before: np.ndarray, after: np.ndarray, path: Path, titles:
 def _limit(magnitude: np.ndarray, percentile: float) -> float:
     positive = magnitude[magnitude > 0]
     return float(np.percentile(positive, percentile)) if positive.size else 1.0
+
+
+def save_keyframe(strength: np.ndarray, pixel: np.ndarray, depth: np.ndarray, path: Path) -> Path:
+    """Write an edge image (H, W) with its points (N, 2), coloured by their depth (N,), near yellow and far violet."""
+    height, width = strength.shape
+    figure, (axes,) = new_figure(0.2 + 7.0 * height / width, share_time=False)
+    axes.imshow(to_grey(strength), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    rank = np.argsort(np.argsort(1 / depth)) / max(len(depth) - 1, 1)
+    axes.scatter(pixel[:, 0], pixel[:, 1], s=12, c=rank, cmap="plasma", vmin=0, vmax=1.1, linewidths=0)
+    axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    axes.grid(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=200, bbox_inches="tight", pad_inches=0.04)
+    return path
