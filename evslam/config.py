@@ -25,6 +25,7 @@ from evslam.settings import (
     AutoConfig,
     BatchConfig,
     BootstrapConfig,
+    EdgeConfig,
     FrameConfig,
     GyroConfig,
     KeyframeConfig,
@@ -64,6 +65,7 @@ class Config:
     keyframe: KeyframeConfig
     landmark: LandmarkConfig
     window: WindowConfig
+    edges: EdgeConfig
     gyro: GyroConfig
     auto: AutoConfig
     map: MapConfig

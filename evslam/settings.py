@@ -399,6 +399,51 @@ class WindowConfig:
 
 
 @dataclass(frozen=True)
+class EdgeConfig:
+    """Semi-dense map of edges (6-DoF only).
+
+    Attributes:
+        max_events: that vote in an edge image.
+        scales_px: s of the band-pass G_s - G_2s, coarse to fine; depth is swept on the last.
+        border_px: left out where the sensor's view ends.
+        min_ridge: strength of a ridge whose depth is looked for.
+        max_ridges: at most so many, evenly thinned.
+        planes: inverse depths that are tried, evenly spaced in their logarithm.
+        range_factor: the sweep goes beyond the depths of the sparse points by this factor.
+        min_views: a depth counts where so many views see the place.
+        min_peak: mean strength at the best depth.
+        min_margin: its lead over the best one that is ...
+        peak_planes: ... more than so many planes away.
+        sigma_width: standard deviation of the inverse depth over the width of its peak.
+        cell_px: of the points for bundle adjustment the most confident one of each cell is taken ...
+        max_points: ... and at most so many.
+        match_px: an edge is looked for so far on each side of where it should be.
+        min_match: mean strength of an edge that is found again.
+        huber: of 1 - strength in alignment.
+        align_iterations: at each scale.
+    """
+
+    max_events: int
+    scales_px: tuple[float, ...]
+    border_px: int
+    min_ridge: float
+    max_ridges: int
+    planes: int
+    range_factor: float
+    min_views: int
+    min_peak: float
+    min_margin: float
+    peak_planes: int
+    sigma_width: float
+    cell_px: int
+    max_points: int
+    match_px: int
+    min_match: float
+    huber: float
+    align_iterations: int
+
+
+@dataclass(frozen=True)
 class AutoConfig:
     """Mode `auto`: batches to look at, and by which share SE(3) must be sharper than a rotation to be chosen."""
 
