@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from evslam.config import load_config
+from evslam.config import Config, load_config
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.trajectory import interpolate
 from evslam.io.depth import load_depth
@@ -41,9 +41,8 @@ NEAR = ((0, 0), (2, 0), (-2, 0), (0, 2), (0, -2))
 class Scene:
     """A simulated recording with true poses and depths."""
 
-    def __init__(self, path: Path) -> None:
-        self.config = load_config()
-        frame = self.config.frame
+    def __init__(self, path: Path, config: Config) -> None:
+        frame, self.config = config.frame, config
         recording = open_recording(path)
         if recording.groundtruth is None:
             raise SystemExit(f"{path}: no ground truth")
@@ -155,9 +154,9 @@ def alignment_error(scene: Scene, target: EdgeImage, T: np.ndarray, points: np.n
     return [float(np.median(np.linalg.norm(each - seen[0], axis=1))) for each in seen[1:]] + [spent]
 
 
-def measure(path: Path, views: int, off_px: float) -> dict[str, Any]:
+def measure(path: Path, config: Config, views: int, off_px: float) -> dict[str, Any]:
     """The figures of a recording."""
-    scene, rng = Scene(path), np.random.default_rng(0)
+    scene, rng = Scene(path, config), np.random.default_rng(0)
     edges = scene.config.edges
     rows: dict[str, list[Any]] = {name: [] for name in ("error", "normal", "chosen", "count", "few", "align", "match")}
     spent: dict[str, list[float]] = {"image": [], "sweep": [], "match": []}
@@ -228,9 +227,11 @@ def main() -> None:
     parser.add_argument("recordings", nargs="+", type=Path)
     parser.add_argument("--views", type=int, default=15, help="of a keyframe, itself included")
     parser.add_argument("--off", type=float, default=3.0, help="pixels, start of the alignment")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the configuration")
     arguments = parser.parse_args()
+    config = load_config(overrides=arguments.set)
     for path in arguments.recordings:
-        print(json.dumps(measure(path, arguments.views, arguments.off)), flush=True)
+        print(json.dumps(measure(path, config, arguments.views, arguments.off)), flush=True)
     print(json.dumps({"commit": versions().get("commit")}))
 
 

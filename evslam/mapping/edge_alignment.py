@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -56,7 +56,9 @@ def _slope(image: np.ndarray, along_x: int, along_y: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _align(points, start, fields, valid, settings, iterations):
+def _align(
+    points: Any, start: Any, fields: Any, valid: Any, settings: Any, iterations: Any
+) -> tuple[Any, Any, float, int]:
     pose = start.copy()
     hessian, gradient = np.zeros((6, 6)), np.zeros(6)
     for step in range(iterations + 1):
@@ -71,7 +73,7 @@ def _align(points, start, fields, valid, settings, iterations):
 
 
 @njit(cache=True, nogil=True)
-def move(pose, twist):
+def move(pose: Any, twist: Any) -> None:
     """pose <- exp(twist) pose, in place; twist (6,) (v, omega)."""
     rotation, jacobian = np.empty((3, 3)), np.empty((3, 3))
     exponential(twist[3:], rotation)
@@ -81,7 +83,9 @@ def move(pose, twist):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def linearise(points, pose, fields, valid, settings, hessian, gradient):
+def linearise(
+    points: Any, pose: Any, fields: Any, valid: Any, settings: Any, hessian: Any, gradient: Any
+) -> tuple[float, int]:
     """Fills Hessian (6, 6) and gradient (6,) of the robust cost; returns the sum of strengths and the points seen.
 
     fields (H, W, 3): strength and its slopes along x and y; settings (focal, cx, cy, huber).

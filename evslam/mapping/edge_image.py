@@ -60,7 +60,7 @@ class EdgeImager:
         self.canvas, self.config = canvas, config
         size = 2 * config.border_px + 1
         self.valid = cv2.erode(canvas.valid.astype(np.uint8), np.ones((size, size), np.uint8)).astype(bool)
-        self._camera = tuple(np.float32([canvas.focal, *canvas.centre]))
+        self._camera = np.float32(canvas.focal), *canvas.centre.astype(np.float32)
 
     def with_flow(self, bearing: np.ndarray, t: np.ndarray, flow: np.ndarray) -> EdgeImage:
         """The image of events moved by an affine flow.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -10,7 +12,7 @@ _NEIGHBOURS = ((1, 0), (1, 1), (0, 1), (-1, 1))  # (dx, dy), one of each pair of
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _vote(x, y, image):
+def _vote(x: Any, y: Any, image: Any) -> None:
     height, width = image.shape
     if x >= 0.0 and y >= 0.0 and x < width - 1 and y < height - 1:
         column, row = int(x), int(y)
@@ -22,7 +24,7 @@ def _vote(x, y, image):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def vote_flow(bearing, t, picked, flow, camera, image):
+def vote_flow(bearing: Any, t: Any, picked: Any, flow: Any, camera: Any, image: Any) -> None:
     """Bilinear votes of the picked events, moved back over t (N,) seconds by an affine flow (6,) px/s.
 
     camera: (focal, cx, cy) of the canvas.
@@ -36,7 +38,7 @@ def vote_flow(bearing, t, picked, flow, camera, image):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def vote_twist(bearing, t, picked, twist, grid, camera, image):
+def vote_twist(bearing: Any, t: Any, picked: Any, twist: Any, grid: Any, camera: Any, image: Any) -> None:
     """The same for the twist (v, omega) of the camera and a coarse grid of inverse depths."""
     rows, columns = grid.shape
     focal, cx, cy = camera
@@ -54,7 +56,7 @@ def vote_twist(bearing, t, picked, twist, grid, camera, image):
 
 
 @njit(cache=True, nogil=True)
-def cell_sums(pixel, value, total, count):
+def cell_sums(pixel: Any, value: Any, total: Any, count: Any) -> None:
     """Add values (N,) at canvas pixels (N, 2) to the cells that hold them."""
     rows, columns = total.shape
     for i in range(len(value)):
@@ -65,7 +67,7 @@ def cell_sums(pixel, value, total, count):
 
 
 @njit(cache=True, nogil=True)
-def ridges(band, valid, threshold, out):
+def ridges(band: Any, valid: Any, threshold: Any, out: Any) -> int:
     """Fills out (M, 2) with subpixel places of maxima across the line; returns how many there are, at most M."""
     height, width = band.shape
     found = 0
@@ -94,7 +96,7 @@ def ridges(band, valid, threshold, out):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def bilinear(image, x, y):
+def bilinear(image: Any, x: Any, y: Any) -> Any:
     """Value at (x, y), which lies inside the image."""
     column, row = int(x), int(y)
     fx, fy = x - column, y - row
@@ -104,7 +106,7 @@ def bilinear(image, x, y):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def inside(valid, x, y, margin):
+def inside(valid: Any, x: Any, y: Any, margin: Any) -> bool:
     """Whether (x, y) lies `margin` pixels inside the image and on a valid pixel."""
     height, width = valid.shape
     if x >= margin and y >= margin and x < width - 1 - margin and y < height - 1 - margin:
@@ -113,7 +115,7 @@ def inside(valid, x, y, margin):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def transform(pose, x, y, z):
+def transform(pose: Any, x: Any, y: Any, z: Any) -> tuple[Any, Any, Any]:
     """The point (x, y, z) through a pose (4, 4)."""
     return (
         pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -44,7 +46,7 @@ def match_edges(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _match(host, T, band, valid, settings, out, found):
+def _match(host: Any, T: Any, band: Any, valid: Any, settings: Any, out: Any, found: Any) -> None:
     focal, cx, cy, radius, min_match = settings
     half = int(radius / STEP_PX)
     profile = np.empty(2 * half + 1)
@@ -77,7 +79,7 @@ def _match(host, T, band, valid, settings, out, found):
 
 
 @njit(cache=True, nogil=True)
-def _nearest_peak(profile, half):
+def _nearest_peak(profile: Any, half: Any) -> int:
     """Index of the highest local maximum, one at the end of the search counting half; -1 if there is none."""
     best, index = 0.0, -1
     for k in range(1, len(profile) - 1):

@@ -74,7 +74,8 @@ def sweep_edges(
     score = np.empty((len(pixel), config.planes), np.float32)
     place, width, margin = (np.zeros(len(pixel)) for _ in range(3))
     if len(pixel) and len(views):
-        settings = np.float32([canvas.focal, *canvas.centre, min(config.min_views, len(views))])
+        fewest = min(config.min_views, len(views))
+        settings = np.array([canvas.focal, *canvas.centre, fewest], np.float32)
         bearing, strength = canvas.bearings(pixel).astype(np.float32), np.stack([view.strength for view in views])
         T, rho = T_view_host.astype(np.float32), planes.astype(np.float32)
         sweep(bearing, rho, T, strength, imager.valid, tuple(settings), score)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -9,16 +11,16 @@ MIN_DEPTH = 1e-3  # of a point over its depth in the host frame
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def sweep(bearing, inverse_depth, T_view_host, strength, valid, settings, score):
+def sweep(bearing: Any, rho: Any, T_view_host: Any, strength: Any, valid: Any, settings: Any, score: Any) -> None:
     """Mean strength of edges where each point would lie in the views, for every inverse depth.
 
-    bearing (N, 2), inverse_depth (L,), T_view_host (V, 4, 4), strength (V, H, W), settings (focal, cx, cy,
+    bearing (N, 2), inverse depths rho (L,), T_view_host (V, 4, 4), strength (V, H, W), settings (focal, cx, cy,
     fewest views): all float32; valid (H, W) bool. Fills score (N, L) float32, zero where too few views see the place.
     """
     focal, cx, cy, min_views = settings
     height, width = valid.shape
     right, bottom = np.float32(width - 2), np.float32(height - 2)
-    planes = len(inverse_depth)
+    planes = len(rho)
     u, v, seen = np.empty(planes, np.float32), np.empty(planes, np.float32), np.empty(planes, np.float32)
     one = np.float32(1.0)
     for i in range(len(bearing)):
@@ -33,10 +35,10 @@ def sweep(bearing, inverse_depth, T_view_host, strength, valid, settings, score)
             b = focal * (T[1, 0] * x + T[1, 1] * y + T[1, 2]) + cy * c
             da, db, dc = focal * T[0, 3] + cx * T[2, 3], focal * T[1, 3] + cy * T[2, 3], T[2, 3]
             for j in range(planes):
-                z = c + inverse_depth[j] * dc
+                z = c + rho[j] * dc
                 scale = one / z if z > np.float32(MIN_DEPTH) else np.float32(0.0)  # a place outside what is valid
-                u[j] = min(max((a + inverse_depth[j] * da) * scale, np.float32(0.0)), right)
-                v[j] = min(max((b + inverse_depth[j] * db) * scale, np.float32(0.0)), bottom)
+                u[j] = min(max((a + rho[j] * da) * scale, np.float32(0.0)), right)
+                v[j] = min(max((b + rho[j] * db) * scale, np.float32(0.0)), bottom)
             image = strength[k]
             for j in range(planes):
                 column, row = np.int32(u[j]), np.int32(v[j])
@@ -51,7 +53,7 @@ def sweep(bearing, inverse_depth, T_view_host, strength, valid, settings, score)
 
 
 @njit(cache=True, nogil=True)
-def peaks(score, apart, min_peak, min_margin, place, width, margin):
+def peaks(score: Any, apart: Any, min_peak: Any, min_margin: Any, place: Any, width: Any, margin: Any) -> None:
     """The best plane of each point (N,), between planes, the peak's width in planes and its lead.
 
     The lead (margin) is that over the best plane more than `apart` away. A point that fails has margin 0.
