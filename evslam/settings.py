@@ -420,7 +420,7 @@ class EdgeConfig:
         match_px: an edge is looked for so far on each side of where it should be.
         min_match: mean strength of an edge that is found again.
         huber: of 1 - strength in alignment.
-        align_iterations: at each scale.
+        align_evaluations: of the pose's error at each scale.
     """
 
     max_events: int
@@ -440,7 +440,7 @@ class EdgeConfig:
     match_px: int
     min_match: float
     huber: float
-    align_iterations: int
+    align_evaluations: int
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from evslam.mapping.edge_kernels import inside, transform
 
 MIN_POINTS = 50
 _MIN_DEPTH = 1e-6
-_DAMPING = 1e-3  # of the normal equations' diagonal
+_DAMPING, _RAISE = 0.03, 8.0  # of the normal equations' diagonal: smallest, and growth after a step that did not help
 
 
 class Alignment(NamedTuple):
@@ -34,7 +34,10 @@ class Alignment(NamedTuple):
 
 
 def align_edges(imager: EdgeImager, points: np.ndarray, T_cam_world: np.ndarray, image: EdgeImage) -> Alignment:
-    """Gauss-Newton on r = 1 - S(project(T X)) with Huber's weights, coarse to fine.
+    """Damped Gauss-Newton on r = 1 - S(project(T X)) with Huber's weights, coarse to fine.
+
+    On an edge's crest the slope vanishes while r does not, so undamped steps overshoot: a step that does not lower
+    the cost is taken back.
 
     Args:
         imager: canvas, valid pixels and settings.
@@ -47,7 +50,9 @@ def align_edges(imager: EdgeImager, points: np.ndarray, T_cam_world: np.ndarray,
     result = Alignment(T_cam_world, np.zeros((6, 6)), 0.0, 0)
     for level in image.levels:
         fields = np.stack([level.strength, *(_slope(level.strength, *axis) for axis in ((1, 0), (0, 1)))], -1)
-        result = Alignment(*_align(points, result.T_cam_world, fields, imager.valid, settings, config.align_iterations))
+        result = Alignment(
+            *_align(points, result.T_cam_world, fields, imager.valid, settings, config.align_evaluations)
+        )
     return result
 
 
@@ -56,20 +61,26 @@ def _slope(image: np.ndarray, along_x: int, along_y: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _align(
-    points: Any, start: Any, fields: Any, valid: Any, settings: Any, iterations: Any
-) -> tuple[Any, Any, float, int]:
-    pose = start.copy()
+def _align(points: Any, start: Any, fields: Any, valid: Any, settings: Any, evaluations: int) -> Any:
+    best, trial, damping, least = start.copy(), start.copy(), _DAMPING, np.inf
     hessian, gradient = np.zeros((6, 6)), np.zeros(6)
-    for step in range(iterations + 1):
-        strength, number = linearise(points, pose, fields, valid, settings, hessian, gradient)
-        if step == iterations or number < MIN_POINTS:
+    new_hessian, new_gradient = np.zeros((6, 6)), np.zeros(6)
+    strength, number = 0.0, 0
+    for _ in range(evaluations):
+        cost, total, seen = linearise(points, trial, fields, valid, settings, new_hessian, new_gradient)
+        if seen < MIN_POINTS:
             break
+        if cost < least:
+            best[:], hessian[:], gradient[:] = trial, new_hessian, new_gradient
+            least, strength, number, damping = cost, total / seen, seen, max(0.3 * damping, _DAMPING)
+        else:
+            damping *= _RAISE
         damped = hessian.copy()
         for k in range(6):
-            damped[k, k] += _DAMPING * hessian[k, k] + 1e-12
-        move(pose, np.linalg.solve(damped, -gradient))
-    return pose, hessian, strength / max(number, 1), number
+            damped[k, k] += damping * hessian[k, k] + 1e-12
+        trial[:] = best
+        move(trial, np.linalg.solve(damped, -gradient))
+    return best, hessian, strength, number
 
 
 @njit(cache=True, nogil=True)
@@ -86,7 +97,7 @@ def move(pose: Any, twist: Any) -> None:
 def linearise(
     points: Any, pose: Any, fields: Any, valid: Any, settings: Any, hessian: Any, gradient: Any
 ) -> tuple[float, int]:
-    """Fills Hessian (6, 6) and gradient (6,) of the robust cost; returns the sum of strengths and the points seen.
+    """Fills Hessian (6, 6) and gradient (6,) of the robust cost; returns its mean, the sum of strengths, the points seen.
 
     fields (H, W, 3): strength and its slopes along x and y; settings (focal, cx, cy, huber).
     """
@@ -94,7 +105,7 @@ def linearise(
     hessian[:] = 0.0
     gradient[:] = 0.0
     row6 = np.empty(6)
-    strength, number = 0.0, 0
+    cost, strength, number = 0.0, 0.0, 0
     for i in range(len(points)):
         x, y, z = transform(pose, points[i, 0], points[i, 1], points[i, 2])
         if z < _MIN_DEPTH:
@@ -115,6 +126,7 @@ def linearise(
         row6[3], row6[4], row6[5] = dz * y - dv * z, du * z - dz * x, dv * x - du * y
         residual = 1.0 - s
         weight = 1.0 if residual < huber else huber / residual
+        cost += 0.5 * residual * residual if residual < huber else huber * (residual - 0.5 * huber)
         for k in range(6):
             gradient[k] += weight * row6[k] * residual
             for m in range(k + 1):
@@ -124,4 +136,4 @@ def linearise(
     for k in range(6):
         for m in range(k):
             hessian[m, k] = hessian[k, m]
-    return strength, number
+    return cost / max(number, 1), strength, number
