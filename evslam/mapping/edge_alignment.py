@@ -96,8 +96,8 @@ def move(pose: Any, twist: Any) -> None:
 @njit(cache=True, nogil=True, fastmath=True)
 def linearise(
     points: Any, pose: Any, fields: Any, valid: Any, settings: Any, hessian: Any, gradient: Any
-) -> tuple[float, int]:
-    """Fills Hessian (6, 6) and gradient (6,) of the robust cost; returns its mean, the sum of strengths, the points seen.
+) -> tuple[float, float, int]:
+    """Fills Hessian (6, 6) and gradient (6,) of the robust cost; returns its mean, the sum of strengths and the points.
 
     fields (H, W, 3): strength and its slopes along x and y; settings (focal, cx, cy, huber).
     """
