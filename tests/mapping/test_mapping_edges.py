@@ -6,10 +6,12 @@ import edge_scene as scene
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from evslam.mapping.edge_alignment import align_edges, linearise, move
 from evslam.mapping.edge_image import CELL_PX, inverse_depth_grid
+from evslam.mapping.edge_kernels import vote_flow
 from evslam.mapping.edge_match import match_edges
 from evslam.mapping.edge_sweep import EdgePoints, ridge_points, spread, sweep_edges, tangents
 from evslam.mapping.sweep_kernels import peaks, sweep
@@ -48,6 +50,33 @@ def test_events_moved_by_the_twist_equal_exact_reprojection() -> None:
     image = IMAGER.with_twist((place[:, :2] / place[:, 2:]).astype(np.float32), t, twist, grid)
     still = scene.image_from(IMAGER, np.repeat(point[None], 101, 0), np.eye(4))
     assert np.abs(image.band - still.band).max() < 0.05 * still.band.max()
+
+
+def test_votes_equal_their_plain_twin() -> None:
+    rng = np.random.default_rng(3)
+    bearing = rng.uniform(-0.9, 0.9, (500, 2)).astype(np.float32)
+    t, flow = rng.uniform(-0.02, 0.02, 500).astype(np.float32), rng.normal(0, 100, 6) / [1, 100, 100, 1, 100, 100]
+    votes, plain = np.zeros((2, CANVAS.height, CANVAS.width), np.float32)
+    camera = CANVAS.focal, *CANVAS.centre
+    vote_flow(bearing, t, np.arange(500), flow, camera, votes)
+    du, dv = CANVAS.focal * bearing.T.astype(float)
+    x = du + CANVAS.centre[0] - t * (flow[0] + flow[1] * du + flow[2] * dv)
+    y = dv + CANVAS.centre[1] - t * (flow[3] + flow[4] * du + flow[5] * dv)
+    kept = (x >= 0) & (y >= 0) & (x < CANVAS.width - 1) & (y < CANVAS.height - 1)
+    x, y = x[kept], y[kept]
+    for column, row in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        place = np.floor(y).astype(int) + row, np.floor(x).astype(int) + column
+        np.add.at(plain, place, (1 - abs(place[1] - x)) * (1 - abs(place[0] - y)))
+    assert 100 < kept.sum() < 500
+    assert np.abs(votes - plain).max() < 1e-4
+
+
+def test_ridges_lie_on_the_lines() -> None:
+    pixel = ridge_points(IMAGER, HOST)
+    apart, _ = cKDTree(CANVAS.pixels(LINES[:, :2] / scene.DEPTH)).query(pixel)
+    assert len(pixel) > 500
+    assert np.median(apart) < 0.15
+    assert np.quantile(apart, 0.9) < 0.5
 
 
 def test_no_events_make_an_empty_image() -> None:
