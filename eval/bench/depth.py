@@ -29,7 +29,7 @@ from evslam.io.recording import DEPTH_FILE, open_recording
 from evslam.mapping.edge_alignment import align_edges
 from evslam.mapping.edge_image import EdgeImage, EdgeImager, inverse_depth_grid
 from evslam.mapping.edge_match import match_edges
-from evslam.mapping.edge_sweep import EdgePoints, spread, sweep_edges
+from evslam.mapping.edge_sweep import EdgePoints, spread, sweep_edges, sweep_range
 from evslam.provenance import versions
 from evslam.types import Events
 
@@ -171,9 +171,7 @@ def measure(path: Path, config: Config, views: int, off_px: float) -> dict[str, 
             images.append(image)
             spent["image"].append(ms)
         T = [np.linalg.inv(scene.T_world_cam(each)) @ scene.T_world_cam(t_us) for each in times]
-        inverse = scene.project(world, t_us)[1]
-        low, high = np.quantile(inverse, [0.03, 0.97])
-        limits = float(low / edges.range_factor), float(high * edges.range_factor)
+        limits = sweep_range(scene.project(world, t_us)[1], edges.range_factor)
         clock = time.perf_counter()
         points = sweep_edges(scene.imager, images[0], images[1:], np.stack(T), limits)
         spent["sweep"].append(1e3 * (time.perf_counter() - clock))

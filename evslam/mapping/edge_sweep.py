@@ -14,6 +14,7 @@ from evslam.mapping.sweep_kernels import peaks, sweep
 
 _MAX_RIDGES = 20000
 _TANGENT_BLUR_PX = 1.0
+_RANGE = (0.03, 0.97)  # quantiles of the sparse points' inverse depths
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,12 @@ def sweep_edges(
     sigma = config.sigma_width * step * width * inverse_depth
     points = EdgePoints(pixel, inverse_depth, sigma, tangents(host.band, pixel), margin)
     return points[margin > 0]
+
+
+def sweep_range(inverse_depth: np.ndarray, factor: float) -> tuple[float, float]:
+    """Inverse depths to sweep: those of sparse points (N,), N > 0, but for the outermost ones, widened by a factor."""
+    low, high = np.quantile(inverse_depth, _RANGE)
+    return float(low / factor), float(high * factor)
 
 
 def ridge_points(imager: EdgeImager, host: EdgeImage) -> np.ndarray:

@@ -13,7 +13,7 @@ from evslam.mapping.edge_alignment import align_edges, linearise, move
 from evslam.mapping.edge_image import CELL_PX, inverse_depth_grid
 from evslam.mapping.edge_kernels import vote_flow
 from evslam.mapping.edge_match import match_edges
-from evslam.mapping.edge_sweep import EdgePoints, ridge_points, spread, sweep_edges, tangents
+from evslam.mapping.edge_sweep import EdgePoints, ridge_points, spread, sweep_edges, sweep_range, tangents
 from evslam.mapping.sweep_kernels import peaks, sweep
 
 IMAGER = scene.imager()
@@ -135,6 +135,13 @@ def test_sweep_equals_its_plain_twin() -> None:
         seen += inside
     expected = np.where(seen >= 3, total / np.maximum(seen, 1), 0)
     assert np.mean(np.abs(score - expected) > 1e-3) < 0.01  # float32 may fall on the other side of the border
+
+
+def test_range_holds_the_sparse_points_without_outliers() -> None:
+    inverse_depth = np.append(np.linspace(0.5, 1.0, 101), [0.001, 90.0])
+    low, high = sweep_range(inverse_depth, 2.0)
+    assert 0.25 < low < 0.27
+    assert 1.95 < high < 2.0
 
 
 def test_peak_is_the_vertex_of_its_parabola() -> None:
