@@ -30,6 +30,7 @@ from evslam.settings import (
     GyroConfig,
     KeyframeConfig,
     LandmarkConfig,
+    LinkConfig,
     MapConfig,
     NoiseConfig,
     PointsConfig,
@@ -65,9 +66,10 @@ class Config:
     pose: PoseConfig
     keyframe: KeyframeConfig
     landmark: LandmarkConfig
-    edge: EdgeConfig
+    link: LinkConfig
     window: WindowConfig
     refine: RefineConfig
+    edges: EdgeConfig
     gyro: GyroConfig
     auto: AutoConfig
     map: MapConfig

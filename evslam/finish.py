@@ -44,13 +44,13 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
     times, poses, key_times, key_poses, points = [], [], [], [], []
     for segment in odometry.all_segments():
         if config.refine.use:
-            refine(segment.map, odometry.edges, config)
+            refine(segment.map, odometry.imager, config)
         t_us, T_cam_world = final_poses(segment.map, segment.frames, odometry.focal, config)
         times.append(t_us)
         poses.append(T_cam_world)
         key_times += [keyframe.t_us for keyframe in segment.map.keyframes]
         key_poses += [keyframe.T_cam_world for keyframe in segment.map.keyframes]
-        points.append(map_points(segment.map))
+        points.append(map_points(segment.map, slam.canvas))
     figures: dict[str, Any] = {"map_points": 0, "keyframes": len(key_times), "starts": odometry.num_starts}
     figures |= {"start_attempts": odometry.num_attempts, "waiting_for": odometry.bootstrap.reason}
     if not times or not config.refine.use:
@@ -85,7 +85,7 @@ def _picture(map_: SparseMap, slam: SpatialSlam, writer: RunWriter) -> None:
     best = map_.keyframes[int(np.argmax(edges))]
     if best.edges is not None and best.image is not None and len(best.edges):
         path = writer.folder / "images" / "keyframe.png"
-        save_keyframe(best.image.strength, best.edges.pixel, best.edges.point[:, 2], path)
+        save_keyframe(best.image.strength, best.edges.pixel, 1 / best.edges.inverse_depth, path)
 
 
 def _judge(slam: RotationSlam, trajectory: RotationTrajectory, config: Config) -> dict[str, Any]:

@@ -13,18 +13,19 @@ from scipy.spatial.transform import Rotation
 from evslam.backend.window import adjust_window, choose_window
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
+from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
 from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
-from evslam.mapping.edges import EdgeMapper
 from evslam.mapping.landmarks import add_new_landmarks
+from evslam.multiview.edges import EdgeImage, EdgeLevel, EdgePoints
 from evslam.multiview.observations import Observations
 from evslam.multiview.sparse_map import Keyframe, SparseMap, rows_of
 from evslam.settings import BootstrapConfig
+from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Bootstrap, Start
 from evslam.tracking.point_pose import PointPose, pose_from_points
-from evslam.state import from_state, to_state
-from evslam.types import EdgeImage, EdgePoints, PointFrame, TrackingState
+from evslam.types import PointFrame, TrackingState
 
-EventWindow = Callable[[int, float, int], tuple[np.ndarray, np.ndarray]]
+EventWindow = Callable[[int, float], tuple[np.ndarray, np.ndarray]]
 _RECENT = 16  # poses from which the motion around a keyframe is told
 _STATE = (
     *("bootstrap", "map", "T_cam_world", "change", "misfits", "since_keyframe", "failures", "inliers_at_keyframe"),
@@ -40,7 +41,18 @@ class Segment:
     frames: list[PointFrame]
 
 
-_CLASSES = (Bootstrap, Keyframe, SparseMap, EdgeImage, EdgePoints, PointFrame, Observations, Segment, BootstrapConfig)
+_CLASSES = (
+    Bootstrap,
+    Keyframe,
+    SparseMap,
+    EdgeImage,
+    EdgeLevel,
+    EdgePoints,
+    PointFrame,
+    Observations,
+    Segment,
+    BootstrapConfig,
+)
 
 
 class Odometry:
@@ -61,7 +73,7 @@ class Odometry:
 
     def __init__(self, config: Config, canvas: Canvas) -> None:
         self.config, self.focal = config, canvas.focal
-        self.edges = EdgeMapper(canvas, config.edge)
+        self.imager = EdgeImager(canvas, config.edges)
         self.bootstrap = Bootstrap(config.bootstrap, canvas.focal)
         self.map: SparseMap | None = None
         self.T_cam_world, self.change = np.eye(4), np.eye(4)
@@ -90,8 +102,8 @@ class Odometry:
 
         Args:
             frame: tracked points.
-            events: gives canvas pixels (N, 2) and ages in seconds (N,) before a time in microseconds, of the events
-                nearest to it, within so many seconds on both sides, at most so many.
+            events: gives bearings (N, 2) and seconds after a time in microseconds (N,) of the events around it, within so
+                many seconds on both sides.
         """
         self.frames.append(PointFrame(frame.t_us, frame.ids.astype(np.int32), frame.bearing.astype(np.float32)))
         if self.map is None:
@@ -143,10 +155,10 @@ class Odometry:
             fits[start.observations.point[mine]] = True
             keyframe = self.map.add_keyframe(frame, T_cam_world, seen & fits[row] & good[row])
             if frame.votes is not None:
-                keyframe.image = self.edges.band(frame.votes.astype(np.float32))
+                keyframe.image = self.imager.of_votes(frame.votes.astype(np.float32), 0)
         adjust_window(self.map, choose_window(self.map, self.config.window), self.focal, self.config.window)
         for index in range(len(self.map.keyframes)):
-            sweep_keyframe(self.map, index, self.edges)
+            sweep_keyframe(self.map, index, self.imager, self.config.link)
         self.recent.clear()
         self.T_cam_world = self.map.keyframes[-1].T_cam_world
         self._settle()
@@ -213,7 +225,7 @@ class Odometry:
         inlier[pose.rows] = pose.error_px < self.config.pose.inlier_px
         inlier &= self.map.landmarks(frame.ids) >= 0
         self.map.add_keyframe(frame, pose.T_cam_world, inlier)
-        self.pending_us = frame.t_us + round(5e5 * self.config.edge.window_s)
+        self.pending_us = frame.t_us + round(5e5 * self.config.link.window_s)
         self._settle()
 
     def _finish_keyframe(self, events: EventWindow) -> None:
@@ -231,23 +243,23 @@ class Odometry:
         assert self.map is not None
         add_new_landmarks(self.map, self.focal, self.config.landmark)
         newest = len(self.map.keyframes) - 1
-        for before in self.config.edge.resweep:
+        for before in self.config.link.resweep:
             if newest - before >= 0:
-                sweep_keyframe(self.map, newest - before, self.edges)
+                sweep_keyframe(self.map, newest - before, self.imager, self.config.link)
         window = choose_window(self.map, self.config.window)
-        links = link_edges(self.map, window.views, window.is_free, self.edges)
+        links = link_edges(self.map, window.views, window.is_free, self.imager, self.config.link)
         adjust_window(self.map, window, self.focal, self.config.window, links)
 
     def _edge_image(self, keyframe: Keyframe, events: EventWindow) -> EdgeImage:
         """The events around a keyframe's moment, compensated by the camera's motion and the landmarks' depth."""
         assert self.map is not None
-        config = self.config.edge
+        config = self.config.link
         around = [each for each in self.recent if abs(each[0] - keyframe.t_us) <= 1e6 * config.window_s]
-        now = keyframe.T_cam_world
-        landmark = keyframe.landmark[keyframe.landmark >= 0]
-        points = self.map.points[landmark] @ now[:3, :3].T + now[:3, 3]
-        flow = self.edges.flow(self._twist(around), self.edges.inverse_depth(points))
-        return self.edges.image(*events(keyframe.t_us, config.window_s / 2, config.max_events), flow)
+        landmark, pose, canvas = keyframe.landmark[keyframe.landmark >= 0], keyframe.T_cam_world, self.imager.canvas
+        points = self.map.points[landmark] @ pose[:3, :3].T + pose[:3, 3]
+        points = points[points[:, 2] > 1e-3]
+        grid = inverse_depth_grid(canvas, canvas.pixels(points[:, :2] / points[:, 2:]), 1 / points[:, 2])
+        return self.imager.with_twist(*events(keyframe.t_us, config.window_s / 2), self._twist(around), grid)
 
     @staticmethod
     def _twist(poses: list[tuple[int, np.ndarray]]) -> np.ndarray:

@@ -8,23 +8,24 @@ import numpy as np
 
 from evslam.backend.refinement import corrected, refine_map
 from evslam.config import Config
+from evslam.geometry.canvas import Canvas
+from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
-from evslam.mapping.edges import EdgeMapper
 from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.sparse_map import SparseMap
 from evslam.tracking.point_pose import pose_from_points
 from evslam.types import PointFrame, PointMap
 
 
-def refine(map_: SparseMap, edges: EdgeMapper, config: Config) -> None:
+def refine(map_: SparseMap, imager: EdgeImager, config: Config) -> None:
     """Measure all edges anew with the neighbours on both sides, and adjust all keyframes."""
     for index in range(len(map_.keyframes)):
-        sweep_keyframe(map_, index, edges)
+        sweep_keyframe(map_, index, imager, config.link)
 
     def link(views: list[int], is_free: np.ndarray) -> EdgeLinks | None:
-        return link_edges(map_, views, is_free, edges)
+        return link_edges(map_, views, is_free, imager, config.link)
 
-    refine_map(map_, link, edges.canvas.focal, config.window, config.refine)
+    refine_map(map_, link, imager.canvas.focal, config.window, config.refine)
 
 
 def final_poses(
@@ -61,12 +62,12 @@ def final_poses(
     return t_us, corrected(t_us, poses, key_us[known], np.searchsorted(t_us, key_us[known]), key_poses)
 
 
-def map_points(map_: SparseMap) -> PointMap:
+def map_points(map_: SparseMap, canvas: Canvas) -> PointMap:
     """Edges of all keyframes, as sure as their depth is, and landmarks, wholly sure; world frame."""
     points, confidence = [map_.points[map_.alive]], [np.ones(int(map_.alive.sum()))]
     for keyframe in map_.keyframes:
         if keyframe.edges is not None:
             T_world_cam = np.linalg.inv(keyframe.T_cam_world)
-            points.append(keyframe.edges.point @ T_world_cam[:3, :3].T + T_world_cam[:3, 3])
+            points.append(keyframe.edges.points(canvas) @ T_world_cam[:3, :3].T + T_world_cam[:3, 3])
             confidence.append(keyframe.edges.confidence.clip(0, 1))
     return PointMap(np.concatenate(points), np.concatenate(confidence))

@@ -422,48 +422,69 @@ class RefineConfig:
 
 
 @dataclass(frozen=True)
-class EdgeConfig:
-    """Semi-dense edges of keyframes (6-DoF only); see `evslam.mapping.edges`.
+class LinkConfig:
+    """Edges of keyframes in bundle adjustment (6-DoF only).
 
     Attributes:
-        window_s: events of a keyframe's image; at most `max_events`.
-        max_events: see above.
-        sigma_px: of the band-pass.
-        min_ridge: strength of a ridge in [0, 1].
-        max_ridges: points that are swept.
-        planes: inverse depths tried.
-        max_views: that a sweep looks at.
-        min_views: that must see the place.
-        min_peak: mean strength at the best depth.
-        min_margin: over the best score more than `distant_planes` away.
-        distant_planes: see above.
-        cell_px: one edge point of a cell takes part in bundle adjustment.
-        offsets: keyframes before and after the host in which its edges are looked for.
-        radius_px: searched across an edge.
-        min_match: height of a maximum there.
-        weight: of an edge in bundle adjustment.
+        window_s: duration of the events of a keyframe's edge image.
+        max_views: neighbours that the depth of a keyframe's edges is measured with.
+        resweep: keyframes so many before the newest one are measured again with each new one.
+        offsets: keyframes before and after its host in which an edge is looked for.
+        weight: of an error across an edge against an error of a landmark.
         max_error_px: mean error above which an edge point is taken out.
-        resweep: keyframes so many before the newest are swept again.
     """
 
     window_s: float
+    max_views: int
+    resweep: tuple[int, ...]
+    offsets: tuple[int, ...]
+    weight: float
+    max_error_px: float
+
+
+@dataclass(frozen=True)
+class EdgeConfig:
+    """Semi-dense map of edges (6-DoF only).
+
+    Attributes:
+        max_events: that vote in an edge image.
+        scales_px: s of the band-pass G_s - G_2s, coarse to fine; depth is swept on the last.
+        border_px: left out where the sensor's view ends.
+        min_ridge: strength of a ridge whose depth is looked for.
+        max_ridges: at most so many, evenly thinned.
+        planes: inverse depths that are tried, evenly spaced in their logarithm.
+        range_factor: the sweep goes beyond the depths of the sparse points by this factor.
+        min_views: a depth counts where so many views see the place.
+        min_peak: mean strength at the best depth.
+        min_margin: its lead over the best one that is ...
+        peak_planes: ... more than so many planes away.
+        sigma_width: standard deviation of the inverse depth over the width of its peak.
+        cell_px: of the points for bundle adjustment the most confident one of each cell is taken ...
+        max_points: ... and at most so many.
+        match_px: an edge is looked for so far on each side of where it should be.
+        min_match: mean strength of an edge that is found again.
+        huber: of 1 - strength in alignment.
+        align_evaluations: of the pose's error at each scale.
+    """
+
     max_events: int
-    sigma_px: float
+    scales_px: tuple[float, ...]
+    border_px: int
     min_ridge: float
     max_ridges: int
     planes: int
-    max_views: int
+    range_factor: float
     min_views: int
     min_peak: float
     min_margin: float
-    distant_planes: int
+    peak_planes: int
+    sigma_width: float
     cell_px: int
-    offsets: tuple[int, ...]
-    radius_px: int
+    max_points: int
+    match_px: int
     min_match: float
-    weight: float
-    max_error_px: float
-    resweep: tuple[int, ...]
+    huber: float
+    align_evaluations: int
 
 
 @dataclass(frozen=True)

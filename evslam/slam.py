@@ -10,13 +10,13 @@ import torch
 from evslam.config import Config
 from evslam.geometry.camera import Camera
 from evslam.geometry.canvas import Canvas
+from evslam.geometry.trajectory import camera_poses
 from evslam.odometry import Odometry
 from evslam.panoramic import PanoramicTracker
 from evslam.tracking.front_end import FrontEnd
 from evslam.tracking.gyro import Gyro
 from evslam.tracking.motion import ConstantVelocity
 from evslam.tracking.velocity import VelocityTracker
-from evslam.geometry.trajectory import camera_poses
 from evslam.types import EventBatch, Imu, TrackingState, TrackResult
 
 

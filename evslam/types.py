@@ -108,42 +108,6 @@ class PointFrame:
     votes: np.ndarray | None = None
 
 
-@dataclass(frozen=True)
-class EdgeImage:
-    """Motion-compensated events of a moment, band-passed.
-
-    Attributes:
-        band: (H, W) float32, over its 90 % quantile.
-        strength: (H, W) float32, `band` within [0, 1], zero where the sensor sees nothing.
-    """
-
-    band: np.ndarray
-    strength: np.ndarray
-
-
-@dataclass(frozen=True)
-class EdgePoints:
-    """Points on edges, in the camera frame of their keyframe.
-
-    Attributes:
-        pixel: (N, 2) float64, canvas.
-        point: (N, 3) float64.
-        tangent: (N, 2) float64, unit vector along the edge, canvas.
-        confidence: (N,) float64, margin of the best depth.
-    """
-
-    pixel: np.ndarray
-    point: np.ndarray
-    tangent: np.ndarray
-    confidence: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.pixel)
-
-    def __getitem__(self, index: np.ndarray) -> EdgePoints:
-        return EdgePoints(self.pixel[index], self.point[index], self.tangent[index], self.confidence[index])
-
-
 class TrackingState(Enum):
     """What the tracker can say about a batch."""
 

@@ -1,73 +1,72 @@
-"""Looks for the edges of keyframes in their neighbours."""
+"""Measures the depth of keyframes' edges, and looks for them in other keyframes."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from evslam.mapping.edges import EdgeMapper
+from evslam.mapping.edge_image import EdgeImager
+from evslam.mapping.edge_match import match_edges
+from evslam.mapping.edge_sweep import spread, sweep_edges, sweep_range
 from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.observations import Observations
 from evslam.multiview.sparse_map import SparseMap
+from evslam.settings import LinkConfig
 
 _MIN_VIEWS = 2  # besides the host
-_ENDS = (0.03, 0.97)  # quantiles of the landmarks' inverse depth ...
-_BEYOND = 1.8  # ... and how far beyond a sweep goes
 _MIN_LANDMARKS = 10
 
 
-def sweep_keyframe(map_: SparseMap, index: int, mapper: EdgeMapper) -> None:
+def sweep_keyframe(map_: SparseMap, index: int, imager: EdgeImager, config: LinkConfig) -> None:
     """Measure the depth of a keyframe's edges anew, from its neighbours on both sides."""
-    config, host = mapper.config, map_.keyframes[index]
-    first = max(index - config.max_views // 2, 0)
-    last = min(first + config.max_views, len(map_.keyframes) - 1)
-    first = max(last - config.max_views, 0)
-    views = [k for k in map_.keyframes[first : last + 1] if k is not host and k.image is not None]
+    host, count = map_.keyframes[index], len(map_.keyframes)
+    last = min(max(index - config.max_views // 2, 0) + config.max_views, count - 1)
+    neighbours = [k for k in map_.keyframes[max(last - config.max_views, 0) : last + 1] if k is not host]
+    views = [(k.image, k.T_cam_world) for k in neighbours if k.image is not None]
     landmark = host.landmark[host.landmark >= 0]
     depth = (map_.points[landmark] @ host.T_cam_world[:3, :3].T + host.T_cam_world[:3, 3])[:, 2]
     depth = depth[depth > 1e-3]
     if host.image is None or len(views) < _MIN_VIEWS or len(depth) < _MIN_LANDMARKS:
         return
-    near, far = np.quantile(1 / depth, _ENDS)
-    T_host_inverse = np.linalg.inv(host.T_cam_world)
-    poses = np.stack([view.T_cam_world @ T_host_inverse for view in views])
-    images = [view.image for view in views if view.image is not None]
-    found = mapper.depth(host.image, images, poses, (near / _BEYOND, far * _BEYOND))
-    host.edges = mapper.spread(found)
+    poses = np.stack([pose for _, pose in views]) @ np.linalg.inv(host.T_cam_world)
+    span = sweep_range(1 / depth, imager.config.range_factor)
+    found = sweep_edges(imager, host.image, [image for image, _ in views], poses, span)
+    host.edges = spread(found, imager.config.cell_px, imager.config.max_points)
 
 
-def link_edges(map_: SparseMap, views: list[int], is_free: np.ndarray, mapper: EdgeMapper) -> EdgeLinks | None:
+def link_edges(
+    map_: SparseMap, views: list[int], is_free: np.ndarray, imager: EdgeImager, config: LinkConfig
+) -> EdgeLinks | None:
     """Edges of the free keyframes among `views`, as seen by others of them; None if there are none."""
-    config, number_of = mapper.config, {view: number for number, view in enumerate(views)}
+    number_of, canvas = {view: number for number, view in enumerate(views)}, imager.canvas
     parts: list[tuple[np.ndarray, ...]] = []
     hosts, rows, points, total = [], [], [], 0
     for view, free in zip(views, is_free, strict=True):
         host = map_.keyframes[view]
         if not free or host.edges is None or not len(host.edges):
             continue
-        count, seen = np.zeros(len(host.edges), np.int64), []
-        T_world_host = np.linalg.inv(host.T_cam_world)
-        for offset in config.offsets:
-            number = number_of.get(view + offset)
-            target = map_.keyframes[view + offset] if number is not None else None
-            if target is None or target.image is None:
+        edges, in_host = host.edges, host.edges.points(canvas)
+        T_world_host, count, seen = np.linalg.inv(host.T_cam_world), np.zeros(len(edges), np.int64), []
+        for number in (number_of[view + offset] for offset in config.offsets if view + offset in number_of):
+            target = map_.keyframes[views[number]]
+            if target.image is None:
                 continue
             pose = target.T_cam_world @ T_world_host
-            pixel, normal, found = mapper.find(host.edges, pose, target.image, config.radius_px)
-            count += found
-            seen.append((number, pixel, normal, found))
+            found = match_edges(imager, in_host, edges.tangent, pose, target.image, imager.config.match_px)
+            count += found[2]
+            seen.append((number, *found))
         kept = count >= _MIN_VIEWS
-        if not kept.any():
-            continue
         place = np.where(kept, total + np.cumsum(kept) - 1, -1)
-        bearing, own = mapper.canvas.bearings(host.edges.pixel[kept]), place[kept]
-        parts.append((np.full(len(own), number_of[view]), own, bearing, np.zeros((len(own), 2))))
-        for number, pixel, normal, found in seen:
-            used = found & kept
-            view_number = np.full(int(used.sum()), number)
-            parts.append((view_number, place[used], mapper.canvas.bearings(pixel[used]), config.weight * normal[used]))
+        own = place[kept]
+        parts.append(
+            (np.full(len(own), number_of[view]), own, canvas.bearings(edges.pixel[kept]), np.zeros((len(own), 2)))
+        )
+        for number, pixel, normal, found_here in seen:
+            used = found_here & kept
+            across = config.weight * normal[used]
+            parts.append((np.full(int(used.sum()), number), place[used], canvas.bearings(pixel[used]), across))
         hosts.append(np.full(len(own), view))
         rows.append(np.flatnonzero(kept))
-        points.append(host.edges.point[kept] @ T_world_host[:3, :3].T + T_world_host[:3, 3])
+        points.append(in_host[kept] @ T_world_host[:3, :3].T + T_world_host[:3, 3])
         total += len(own)
     if not total:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from evslam.multiview.observations import Observations
 from evslam.multiview.sparse_map import SparseMap
 
 _MAX_CHANGE = 0.5  # of log depth in one adjustment
+_NEAR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,12 @@ class EdgeLinks:
             edges = keyframe.edges
             assert edges is not None
             pose = keyframe.T_cam_world
-            moved, row = points[mine] @ pose[:3, :3].T + pose[:3, 3], self.row[mine]
-            fits = (moved[:, 2] > 1e-3) & (mean[mine] < self.max_error_px)
-            fits[fits] = np.abs(np.log(moved[fits, 2] / edges.point[row[fits], 2])) < _MAX_CHANGE
-            edges.point[row[fits]] = moved[fits]
+            row = self.row[mine]
+            inverse_depth = 1 / np.maximum((points[mine] @ pose[:3, :3].T + pose[:3, 3])[:, 2], _NEAR)
+            change = np.abs(np.log(inverse_depth / edges.inverse_depth[row]))
+            fits = (mean[mine] < self.max_error_px) & (change < _MAX_CHANGE)
+            known = edges.inverse_depth.copy()
+            known[row[fits]] = inverse_depth[fits]
             kept = np.ones(len(edges), bool)
             kept[row[~fits]] = False
-            keyframe.edges = edges[kept]
+            keyframe.edges = replace(edges, inverse_depth=known)[kept]

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from evslam.multiview.edges import EdgeImage, EdgePoints
 from evslam.multiview.observations import Observations
-from evslam.types import EdgeImage, EdgePoints, PointFrame
+from evslam.types import PointFrame
 
 
 @dataclass

@@ -137,16 +137,12 @@ class FrameBuilder:
                 break
         return np.concatenate(places), np.concatenate(ages)
 
-    def around(self, t_us: int, half_s: float, max_events: int) -> tuple[np.ndarray, np.ndarray]:
-        """Canvas pixels (N, 2), and ages (N,) before t_us, of the events within so many seconds on both sides.
-
-        If there are more than `max_events`, every n-th of them.
-        """
-        ages = [np.float32((t_us - t_ref_us) * 1e-6) - t for t_ref_us, t, _ in self.recent]
-        age_s, place = np.concatenate(ages), np.concatenate([each[2] for each in self.recent])
-        chosen = slice(int(np.searchsorted(-age_s, -half_s)), int(np.searchsorted(-age_s, half_s)))
-        step = max(-(-(chosen.stop - chosen.start) // max_events), 1)
-        return place[chosen][::step], age_s[chosen][::step]
+    def around(self, t_us: int, half_s: float) -> tuple[np.ndarray, np.ndarray]:
+        """Bearings (N, 2) and seconds after t_us (N,), float32, of the events within so many seconds on both sides."""
+        seconds = np.concatenate([t - np.float32((t_us - t_ref_us) * 1e-6) for t_ref_us, t, _ in self.recent])
+        chosen = slice(*np.searchsorted(seconds, [-half_s, half_s]))
+        place = np.concatenate([each[2] for each in self.recent])[chosen]
+        return self.canvas.bearings(place).astype(np.float32), seconds[chosen]
 
     def _scale(self, channel: int, values: np.ndarray) -> None:
         """Let the scale of a channel follow the 95 % quantile slowly: a flickering one would pull points about."""
