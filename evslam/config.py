@@ -24,6 +24,7 @@ from evslam.settings import (
     AdjustConfig,
     AutoConfig,
     BatchConfig,
+    BootstrapConfig,
     FrameConfig,
     GyroConfig,
     KeyframeConfig,
@@ -58,6 +59,7 @@ class Config:
     relocalise: RelocaliseConfig
     frame: FrameConfig
     points: PointsConfig
+    bootstrap: BootstrapConfig
     pose: PoseConfig
     keyframe: KeyframeConfig
     landmark: LandmarkConfig

@@ -268,6 +268,57 @@ class PointsConfig:
 
 
 @dataclass(frozen=True)
+class BootstrapConfig:
+    """Start of 6-DoF tracking from point tracks: when to try, and when a solution is accepted. Pixels of the canvas.
+
+    Attributes:
+        interval_s: time between attempts.
+        reference_s: time between frames that attempts may begin at; the oldest that is left serves.
+        history_s: none older than this.
+        min_common: tracks that a reference must share with the frame of now ...
+        min_common_share: ... and as a share of its own.
+        min_parallax_px: median motion against a pure rotation below which no attempt is made.
+        min_duration_s: shortest start.
+        max_hypotheses: relative poses that are refined.
+        num_frames: frames that a start consists of.
+        min_views: of these frames that must see a track.
+        scale_px: Cauchy scale of the cost.
+        crowd_px: points within this radius share the weight of three; 0 weighs all the same.
+        inlier_px: error up to which an observation agrees.
+        rival_deg: another direction of motion that differs by more is a different solution.
+        point_angle_deg: angle between rays that a point needs to enter the map.
+        min_inlier_share: of the observations.
+        min_rival_ratio: how much dearer the next different solution must be.
+        min_rotation_ratio: how much dearer turning alone must be.
+        min_in_front_share: of the points that must lie in front of all cameras.
+        min_angle_deg: median angle between the rays of a point.
+        max_sigma: standard deviation of the direction of motion, rad.
+    """
+
+    interval_s: float
+    reference_s: float
+    history_s: float
+    min_common: int
+    min_common_share: float
+    min_parallax_px: float
+    min_duration_s: float
+    max_hypotheses: int
+    num_frames: int
+    min_views: int
+    scale_px: float
+    crowd_px: float
+    inlier_px: float
+    rival_deg: float
+    point_angle_deg: float
+    min_inlier_share: float
+    min_rival_ratio: float
+    min_rotation_ratio: float
+    min_in_front_share: float
+    min_angle_deg: float
+    max_sigma: float
+
+
+@dataclass(frozen=True)
 class PoseConfig:
     """Pose of a frame from the landmarks of its points (6-DoF only); distances in canvas pixels.
 
