@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evslam.errors import SolverError
+
 
 @dataclass(frozen=True)
 class Observations:
@@ -36,3 +38,21 @@ class Observations:
         bearing = np.asarray(bearing, float).reshape(-1, 2)[order]
         view, point = np.asarray(view, np.int64)[order], np.asarray(point, np.int64)[order]
         return Observations(view, point, bearing, np.zeros_like(bearing), np.ones(len(view)))
+
+
+def first_of_point(observations: Observations, num_views: int, num_points: int) -> np.ndarray:
+    """(num_points + 1,) int64: observations start[p] to start[p + 1] - 1 are those of point p.
+
+    Raises:
+        SolverError: an observation names a view or a point that does not exist, or they are not sorted by point.
+    """
+    view, point = observations.view, observations.point
+    if len(view) and not (view.min() >= 0 and view.max() < num_views):
+        raise SolverError(
+            f"observation of view {view.min()} to {view.max()} of {num_views}: pass the poses of all views"
+        )
+    if len(point) and not (point[0] >= 0 and point[-1] < num_points and (np.diff(point) >= 0).all()):
+        raise SolverError(
+            f"observations of points {point.min()} to {point.max()} of {num_points}: sort by point, from 0"
+        )
+    return np.searchsorted(point, np.arange(num_points + 1))
