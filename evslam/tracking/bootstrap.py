@@ -16,6 +16,7 @@ from evslam.types import PointFrame
 
 _ROTATION_ITERATIONS = 8
 _NO_RIVAL = 99.0
+_NO_PARALLAX = "waiting for parallax: move sideways, turn less"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Start:
         observations: (N) of the points by the frames.
         error_px: (N,) of each observation.
         angle: (P,) rad, largest angle between two rays of a point.
-        good: (P,) bool, points to build a map on: in front of the cameras, near their rays, at an angle that gives depth.
+        good: (P,) bool, points to build a map on: in front of the cameras, near their rays, rays at enough of an angle.
         diagnosis: how sure it is.
     """
 
@@ -128,16 +129,15 @@ class Bootstrap:
         _, angle = robust_rotation(before, after, _ROTATION_ITERATIONS)
         self.parallax_deg = float(np.degrees(np.median(angle)))
         if np.radians(self.parallax_deg) * self.focal < config.min_parallax_px:
-            return self._refuse("waiting for parallax: move sideways, turn less")
+            return self._refuse(_NO_PARALLAX)
         if frame.t_us - reference.t_us < config.min_duration_s * 1e6:
             return self._refuse("waiting for a longer stretch of motion")
         self.num_attempts += 1
         frames = _spread(list(self.frames), config.num_frames)
         hypotheses = two_view_hypotheses(before, after, self.focal, config.max_hypotheses)
-        refined = [refine(frames, one.T_b_a, self.focal, config) for one in hypotheses]
-        candidates = sorted((one for one in refined if one is not None), key=lambda one: one.cost)
+        candidates = refine(frames, [one.T_b_a for one in hypotheses], self.focal, config)
         if not candidates:
-            return self._refuse("no hypothesis of the motion gives the points depth")
+            return self._refuse(_NO_PARALLAX)
         diagnosis = diagnose(candidates, self.focal, config)
         doubt = doubt_of(diagnosis, config)
         return self._refuse(doubt) if doubt else _as_start(candidates[0], diagnosis, config)
@@ -168,7 +168,7 @@ def doubt_of(diagnosis: Diagnosis, config: BootstrapConfig) -> str:
     """Why such a start should not be accepted, in words for the user; empty if it should."""
     checks = (
         (diagnosis.rotation_ratio > config.min_rotation_ratio, "the camera seems to turn only: move sideways"),
-        (diagnosis.angle_deg > config.min_angle_deg, "waiting for parallax: move sideways, turn less"),
+        (diagnosis.angle_deg > config.min_angle_deg, _NO_PARALLAX),
         (diagnosis.inlier_share > config.min_inlier_share, "the points do not move as one rigid scene"),
         (diagnosis.in_front_share > config.min_in_front_share, "too many points would lie behind the camera"),
         (diagnosis.rival_ratio > config.min_rival_ratio, "two motions explain the points: move on"),

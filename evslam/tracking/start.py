@@ -23,6 +23,9 @@ _MIN_POINTS = 12
 _MIN_ANGLE_DEG = 0.5  # of points that serve to start from
 _FAR = 60.0  # baselines: where a point goes that its rays put behind a camera
 _ROTATION_ITERATIONS = 8
+_MIN_FOR_POSE = 8
+_NEARLY = 0.7  # of the angle that a start needs: with less over two views it is not worth refining
+_SAME_DIRECTION, _SAME_ROTATION = np.radians(3.0), np.radians(0.5)
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,23 @@ def area_weight(place: np.ndarray, radius: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """A hypothesis after bundle adjustment over its two views.
+
+    Attributes:
+        ids: (M,) int64 ascending, tracks with depth.
+        T_last_first: (4, 4).
+        points: (M, 3) in the frame of the first camera.
+        angle: rad, median angle between the two rays of all tracks.
+    """
+
+    ids: np.ndarray
+    T_last_first: np.ndarray
+    points: np.ndarray
+    angle: float
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A refined hypothesis; its scale is that the first and the last frame are 1 apart.
 
@@ -99,33 +119,42 @@ class Candidate:
 
 
 def refine(
-    frames: list[PointFrame], T_last_first: np.ndarray, focal: float, config: BootstrapConfig
-) -> Candidate | None:
-    """Poses of all frames and all their tracks that explain them best, from the pose of the last frame.
+    frames: list[PointFrame], hypotheses: list[np.ndarray], focal: float, config: BootstrapConfig
+) -> list[Candidate]:
+    """Poses of all frames and all their tracks that explain them best, for hypotheses of the pose of the last frame.
 
     Args:
         frames: C >= 2, in the order of time.
-        T_last_first: (4, 4) hypothesis, takes points of the first camera to the last.
+        hypotheses: (4, 4) each, takes points of the first camera to the last.
         focal: pixels per unit of bearing.
 
     Returns:
-        None where too few points have depth under this hypothesis.
+        Candidates, the one with the least cost first. None for hypotheses that meet in the same solution of the two
+        views, or that give too few points depth or too small an angle; if all do, there is none.
     """
-    radius = config.crowd_px / focal
-    ends = Sightings.of([frames[0], frames[-1]], 2, radius)
-    pair = _adjust_pair(ends, T_last_first, focal, config.scale_px)
-    if pair is None:
-        return None
-    has_depth, fitted = pair
-    poses = _interpolate(fitted.T_cam_world[1], [frame.t_us for frame in frames])
+    ends = Sightings.of([frames[0], frames[-1]], 2, config.crowd_px / focal)
+    pairs: list[Pair] = []
+    for hypothesis in hypotheses:
+        pair = _adjust_pair(ends, hypothesis, focal, config.scale_px)
+        if pair is not None and not any(_alike(pair, other) for other in pairs):
+            pairs.append(pair)
+    if max((pair.angle for pair in pairs), default=0.0) < _NEARLY * np.radians(config.min_angle_deg):
+        return []
+    sightings = Sightings.of(frames, min(config.min_views, len(frames)), config.crowd_px / focal)
+    poses = [_between(frames, pair, focal) for pair in pairs]
+    return sorted((adjust_all(sightings, each, focal, config.scale_px) for each in poses), key=lambda one: one.cost)
+
+
+def _between(frames: list[PointFrame], pair: Pair, focal: float) -> np.ndarray:
+    """Poses (C, 4, 4) of all frames from the points of the first and the last."""
+    poses = _interpolate(pair.T_last_first, [frame.t_us for frame in frames])
+    settings = PoseSettings(focal, _POSE_SCALE_PX, _POSE_ITERATIONS)
     for k in range(1, len(frames) - 1):
-        _, here, there = np.intersect1d(ends.ids[has_depth], frames[k].ids, assume_unique=True, return_indices=True)
-        if len(here) >= 8:
-            settings = PoseSettings(focal, _POSE_SCALE_PX, _POSE_ITERATIONS)
-            points, bearing = fitted.points[here], frames[k].bearing[there]
+        _, here, there = np.intersect1d(pair.ids, frames[k].ids, assume_unique=True, return_indices=True)
+        if len(here) >= _MIN_FOR_POSE:
+            points, bearing = pair.points[here], frames[k].bearing[there]
             poses[k] = estimate_pose(poses[k], points, bearing, None, np.ones(len(here)), settings).T_cam_world
-    sightings = Sightings.of(frames, min(config.min_views, len(frames)), radius)
-    return adjust_all(sightings, poses, focal, config.scale_px)
+    return poses
 
 
 def adjust_all(sightings: Sightings, T_cam_world: np.ndarray, focal: float, scale_px: float) -> Candidate:
@@ -168,10 +197,8 @@ def rotation_cost(sightings: Sightings, focal: float, scale_px: float) -> float:
     return total / max(weight, 1e-12)
 
 
-def _adjust_pair(
-    ends: Sightings, T_last_first: np.ndarray, focal: float, scale_px: float
-) -> tuple[np.ndarray, BundleResult] | None:
-    """Which tracks (P,) bool have depth, and their bundle adjustment over the two views."""
+def _adjust_pair(ends: Sightings, T_last_first: np.ndarray, focal: float, scale_px: float) -> Pair | None:
+    """Bundle adjustment over the two views of the tracks that have depth under the hypothesis."""
     poses = np.stack([np.eye(4), T_last_first])
     rays = triangulate(poses, ends.observations, len(ends.ids))
     good = rays.in_front & (rays.angle > np.radians(_MIN_ANGLE_DEG))
@@ -179,7 +206,15 @@ def _adjust_pair(
         return None
     problem = BundleProblem(poses, np.array([False, True]), rays.points[good], subset(ends.observations, good), focal)
     result = adjust(problem, BundleSettings(scale_px, _TWO_VIEW_ITERATIONS, _TOLERANCE))
-    return good, result
+    angle = triangulate(result.T_cam_world, ends.observations, len(ends.ids)).angle
+    return Pair(ends.ids[good], result.T_cam_world[1], result.points, float(np.median(angle)))
+
+
+def _alike(one: Pair, other: Pair) -> bool:
+    """Whether two hypotheses have become the same solution."""
+    direction, rival = (each.T_last_first[:3, 3] / np.linalg.norm(each.T_last_first[:3, 3]) for each in (one, other))
+    turn = Rotation.from_matrix(one.T_last_first[:3, :3].T @ other.T_last_first[:3, :3]).magnitude()
+    return bool(direction @ rival > np.cos(_SAME_DIRECTION)) and bool(turn < _SAME_ROTATION)
 
 
 def subset(observations: Observations, points: np.ndarray) -> Observations:
