@@ -293,6 +293,8 @@ class BootstrapConfig:
         min_in_front_share: of the points that must lie in front of all cameras.
         min_angle_deg: median angle between the rays of a point.
         max_sigma: standard deviation of the direction of motion, rad.
+        confirm_s: a candidate that passes is accepted once another, found so much later, ...
+        confirm_deg: ... parts from its path by no more than this angle.
     """
 
     interval_s: float
@@ -316,6 +318,8 @@ class BootstrapConfig:
     min_in_front_share: float
     min_angle_deg: float
     max_sigma: float
+    confirm_s: float
+    confirm_deg: float
 
 
 @dataclass(frozen=True)

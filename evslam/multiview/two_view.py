@@ -14,6 +14,7 @@ from evslam.multiview.triangulation import triangulate
 MIN_COMMON = 8
 _CONFIDENCE, _MAX_SAMPLES = 0.999, 500
 _ROBUST_ITERATIONS = 8
+_TRUST_PX = 4.0  # motion that tells a direction well
 _MAX_ROTATION_DEG = 60.0  # between views that share tracks
 _MIN_HOMOGRAPHY_BASELINE = 1e-3  # of the plane's distance
 _SAME_DIRECTION_DEG, _SAME_ROTATION_DEG = 8.0, 3.0
@@ -76,11 +77,12 @@ def linear_direction(rotation: np.ndarray, bearing_a: np.ndarray, bearing_b: np.
     normal = np.cross(
         b / np.linalg.norm(b, axis=1, keepdims=True), (a / np.linalg.norm(a, axis=1)[:, None]) @ rotation.T
     )
-    weight, direction = np.ones(len(normal)), np.zeros(3)
+    weight, direction = 1 / ((normal**2).sum(1) + (_TRUST_PX / focal) ** 2), np.zeros(3)
     for _ in range(_ROBUST_ITERATIONS):
         _, vectors = np.linalg.eigh((normal * weight[:, None]).T @ normal)
         direction = vectors[:, 0]
-        weight = 1 / (1 + (focal * (normal @ direction)) ** 2)
+        error = focal * np.abs(normal @ direction)
+        weight = 1 / (1 + (error / max(1.0, float(np.median(error)))) ** 2)
     return direction
 
 
@@ -102,7 +104,7 @@ def _essential(a: np.ndarray, b: np.ndarray, method: int, threshold: float) -> l
 
 
 def _homography(a: np.ndarray, b: np.ndarray, threshold: float) -> list[np.ndarray]:
-    matrix, _ = cv2.findHomography(a, b, cv2.USAC_MAGSAC, threshold)
+    matrix, _ = cv2.findHomography(a, b, cv2.RANSAC, threshold, None, _MAX_SAMPLES, _CONFIDENCE)
     if matrix is None:
         return []
     _, rotations, translations, _ = cv2.decomposeHomographyMat(matrix, np.eye(3))

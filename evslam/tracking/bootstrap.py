@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.transform import Rotation, Slerp
 
 from evslam.multiview.observations import Observations
 from evslam.multiview.pose import robust_rotation
@@ -88,6 +89,7 @@ class Bootstrap:
         self.config, self.focal = config, focal
         self.frames: deque[PointFrame] = deque()
         self.references: deque[PointFrame] = deque()
+        self.passed: list[Candidate] = []  # in the attempts just before
         self.last_try_us: int | None = None
         self.num_attempts, self.reason, self.parallax_deg = 0, "no frames yet", 0.0
 
@@ -140,10 +142,57 @@ class Bootstrap:
             return self._refuse(_NO_PARALLAX)
         diagnosis = diagnose(candidates, self.focal, config)
         doubt = doubt_of(diagnosis, config)
-        return self._refuse(doubt) if doubt else _as_start(candidates[0], diagnosis, config)
+        if doubt:
+            return self._refuse(doubt)
+        best = candidates[0]
+        if any(self._confirms(best, earlier) for earlier in self.passed):
+            return _as_start(best, diagnosis, config)
+        self.passed.append(best)
+        self.reason = "a start waits for its confirmation: move on"
+        return None
+
+    def _confirms(self, later: Candidate, earlier: Candidate) -> bool:
+        """Whether a candidate tells the same motion as an earlier one of the same reference did."""
+        last, first = later.sightings.frames, earlier.sightings.frames
+        if last[0].t_us != first[0].t_us or last[-1].t_us - first[-1].t_us < self.config.confirm_s * 1e6:
+            return False
+        times = np.array([frame.t_us for frame in first])
+        return deviation(earlier.T_cam_world, times, later.T_cam_world, [frame.t_us for frame in last]) < np.radians(
+            self.config.confirm_deg
+        )
 
     def _refuse(self, reason: str) -> None:
+        self.passed.clear()
         self.reason = reason
+
+
+def deviation(
+    T_cam_world: np.ndarray, t_us: np.ndarray, others: np.ndarray, other_t_us: list[int] | np.ndarray
+) -> float:
+    """How far two paths of one camera part, whatever their scales, as a share of the first's extent.
+
+    A start that is right agrees with one that was found over a longer baseline, or with the tracking that began with
+    it; one that is wrong does not, because its error changes with the baseline.
+
+    Args:
+        T_cam_world: (C, 4, 4) at times t_us (C,).
+        others: (D, 4, 4) at other_t_us (D,), which span the former; positions between are interpolated.
+    """
+    mine, other = _positions(T_cam_world), _positions(others)
+    at = np.stack([np.interp(t_us, other_t_us, column) for column in other.T], 1)
+    start = np.stack([np.interp(t_us[0], other_t_us, column) for column in other.T])
+    turn = Rotation.from_matrix(others[:, :3, :3])
+    first = Slerp(np.array(other_t_us, float), turn)(float(t_us[0])).as_matrix()
+    at = (at - start) @ first.T
+    mine = (mine - mine[0]) @ T_cam_world[0, :3, :3].T
+    scale = max(float((mine * at).sum()), 0.0) / max(float((at * at).sum()), 1e-12)
+    extent = max(float(np.linalg.norm(mine, axis=1).max()), 1e-12)
+    return float(np.linalg.norm(mine - scale * at, axis=1).max()) / extent
+
+
+def _positions(T_cam_world: np.ndarray) -> np.ndarray:
+    """Centres (C, 3) of the cameras."""
+    return np.asarray(-np.einsum("cji,cj->ci", T_cam_world[:, :3, :3], T_cam_world[:, :3, 3]))
 
 
 def diagnose(candidates: list[Candidate], focal: float, config: BootstrapConfig) -> Diagnosis:
