@@ -161,9 +161,11 @@ class Bootstrap:
             self.config.confirm_deg
         )
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, reason: str) -> Start | None:
+        """No start, and why; a candidate that passed before is forgotten."""
         self.passed.clear()
         self.reason = reason
+        return None
 
 
 def deviation(
