@@ -107,9 +107,9 @@ class Odometry:
         """
         self.frames.append(PointFrame(frame.t_us, frame.ids.astype(np.int32), frame.bearing.astype(np.float32)))
         if self.map is None:
-            before = self.bootstrap.attempts
+            before = self.bootstrap.num_attempts
             start = self.bootstrap.add(frame)
-            self.num_attempts += self.bootstrap.attempts - before
+            self.num_attempts += self.bootstrap.num_attempts - before
             self.state = TrackingState.STARTING
             if start is not None:
                 self._begin(start)

@@ -277,46 +277,57 @@ class PointsConfig:
 
 @dataclass(frozen=True)
 class BootstrapConfig:
-    """The start of 6-DoF SLAM; see `evslam.tracking.bootstrap`. Distances in canvas pixels.
+    """Start of 6-DoF tracking from point tracks: when to try, and when a solution is accepted. Pixels of the canvas.
 
     Attributes:
-        interval_s: between attempts.
-        max_history_s: frames older than that are forgotten.
-        reference_s: a frame so far apart may be the first of a start.
-        min_tracks, min_common: tracks, and share of the first frame's, that the last one must share with it.
-        min_duration_s: from first to last frame.
-        min_parallax_px: median motion that a rotation does not explain; small by nature, so this is no proof.
-        hypotheses: candidates that are refined.
-        num_frames: over which they are.
-        scale_px: Cauchy scale.
-        min_inliers: share of observations within two pixels.
-        min_ratio: cost of the next unlike solution over the best one's.
-        unlike_deg: angle between baselines from which solutions are unlike.
-        min_rotation_ratio: cost of a mere rotation over the best one's.
-        min_in_front: share of points in front of all cameras that see them, under ...
-        min_point_angle_deg: ... at least this angle.
-        min_angle_deg: median triangulation angle.
-        max_sigma: rad, of the direction of the baseline.
+        interval_s: time between attempts.
+        reference_s: time between frames that attempts may begin at; the oldest that is left serves.
+        history_s: none older than this.
+        min_common: tracks that a reference must share with the frame of now ...
+        min_common_share: ... and as a share of its own.
+        min_parallax_px: median motion against a pure rotation below which no attempt is made.
+        min_duration_s: shortest start.
+        max_hypotheses: relative poses that are refined.
+        num_frames: frames that a start consists of.
+        min_views: of these frames that must see a track.
+        scale_px: Cauchy scale of the cost.
+        crowd_px: points within this radius share the weight of three; 0 weighs all the same.
+        inlier_px: error up to which an observation agrees.
+        rival_deg: another direction of motion that differs by more is a different solution.
+        point_angle_deg: angle between rays that a point needs to enter the map.
+        min_inlier_share: of the observations.
+        min_rival_ratio: how much dearer the next different solution must be.
+        min_rotation_ratio: how much dearer turning alone must be.
+        min_in_front_share: of the points that must lie in front of all cameras.
+        min_angle_deg: median angle between the rays of a point.
+        max_sigma: standard deviation of the direction of motion, rad.
+        confirm_s: a candidate that passes is accepted once another, found so much later, ...
+        confirm_deg: ... parts from its path by no more than this angle.
     """
 
     interval_s: float
-    max_history_s: float
     reference_s: float
-    min_tracks: int
-    min_common: float
-    min_duration_s: float
+    history_s: float
+    min_common: int
+    min_common_share: float
     min_parallax_px: float
-    hypotheses: int
+    min_duration_s: float
+    max_hypotheses: int
     num_frames: int
+    min_views: int
     scale_px: float
-    min_inliers: float
-    min_ratio: float
-    unlike_deg: float
+    crowd_px: float
+    inlier_px: float
+    rival_deg: float
+    point_angle_deg: float
+    min_inlier_share: float
+    min_rival_ratio: float
     min_rotation_ratio: float
-    min_in_front: float
-    min_point_angle_deg: float
+    min_in_front_share: float
     min_angle_deg: float
     max_sigma: float
+    confirm_s: float
+    confirm_deg: float
 
 
 @dataclass(frozen=True)

@@ -1,99 +1,152 @@
-"""Candidates for the relative pose of two views, from points that both see."""
+"""Relative pose of two views from bearings: several hypotheses, because one short baseline rarely decides."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
-from scipy.spatial.transform import Rotation
 
-from evslam.multiview.observations import Observations, rays
+from evslam.multiview.observations import Observations
 from evslam.multiview.pose import robust_rotation
 from evslam.multiview.triangulation import triangulate
 
-_MAX_ROTATION_DEG = 60.0
-_CONFIDENCE = 0.999
-_ROUNDS = 8
-_UNLIKE_DIRECTION_DEG, _UNLIKE_ROTATION_DEG = 8.0, 3.0
-_MIN_IN_FRONT, _MAX_WORSE = 0.5, 0.4  # shares of the points
+MIN_COMMON = 8
+_CONFIDENCE, _MAX_SAMPLES = 0.999, 500
+_ROBUST_ITERATIONS = 8
+_TRUST_PX = 4.0  # motion that tells a direction well
+_MAX_ROTATION_DEG = 60.0  # between views that share tracks
+_MIN_HOMOGRAPHY_BASELINE = 1e-3  # of the plane's distance
+_SAME_DIRECTION_DEG, _SAME_ROTATION_DEG = 8.0, 3.0
+_MIN_IN_FRONT, _BEHIND_BEST = 0.5, 0.4  # shares of the points
 
 
-def relative_poses(before: np.ndarray, after: np.ndarray, focal: float, most: int) -> list[np.ndarray]:
-    """Different T_second_first (4, 4) that may explain bearings (N, 2) in two views; the baseline has length one.
+@dataclass(frozen=True)
+class TwoView:
+    """A hypothesis.
 
-    Candidates come from the essential matrix (two robust estimators), from the homography (planes), and from the rotation
-    that explains most with the direction that explains the rest (small baselines). Those with most points in front of both
-    views come first; of similar ones the first is kept.
+    Attributes:
+        T_b_a: (4, 4), takes points of view a to view b; the translation has length 1.
+        source: "essential", "homography" or "rotation".
+        in_front: share of the points that lie in front of both views.
+    """
+
+    T_b_a: np.ndarray
+    source: str
+    in_front: float
+
+
+def two_view_hypotheses(
+    bearing_a: np.ndarray, bearing_b: np.ndarray, focal: float, max_hypotheses: int
+) -> list[TwoView]:
+    """Relative poses that may explain the bearings, those with the most points in front of both views first.
+
+    They come from the essential matrix by two robust estimators, from the homography of a plane, and from a robust
+    rotation with the translation that fits best then; all decompositions and signs of each.
 
     Args:
-        before, after: bearings of the same points in the first and second view.
+        bearing_a, bearing_b: (N, 2) undistorted (X / Z, Y / Z) of the same points.
         focal: pixels per unit of bearing.
-        most: candidates to return.
+        max_hypotheses: at most so many, all different.
+
+    Returns:
+        Hypotheses; none for fewer than 8 points.
     """
-    candidates = [*_by_essential(before, after, focal), *_by_homography(before, after, focal)]
-    candidates += _by_rotation(before, after, focal)
-    poses = [_pose(rotation, direction) for rotation, direction in candidates]
-    shares = [_share_in_front(pose, before, after) for pose in poses]
-    chosen: list[np.ndarray] = []
-    for index in sorted(range(len(poses)), key=lambda each: -shares[each]):
-        good = shares[index] >= max(_MIN_IN_FRONT, max(shares) - _MAX_WORSE)
-        if good and len(chosen) < most and all(_differs(poses[index], other) for other in chosen):
-            chosen.append(poses[index])
-    return chosen
-
-
-def _by_essential(before: np.ndarray, after: np.ndarray, focal: float) -> list[tuple[np.ndarray, np.ndarray]]:
-    found = []
-    for method, limit_px in ((cv2.USAC_MAGSAC, 1.0), (cv2.RANSAC, 1.5)):
-        try:
-            stack, _ = cv2.findEssentialMat(before, after, np.eye(3), method, _CONFIDENCE, limit_px / focal, 500)
-        except cv2.error:  # degenerate points
-            continue
-        for essential in [] if stack is None else stack.reshape(-1, 3, 3):
-            first, second, direction = cv2.decomposeEssentialMat(essential)
-            found += [(turn, sign * direction.ravel()) for turn in (first, second) for sign in (1, -1)]
-    return [each for each in found if _is_moderate(each[0])]
-
-
-def _by_homography(before: np.ndarray, after: np.ndarray, focal: float) -> list[tuple[np.ndarray, np.ndarray]]:
-    homography, _ = cv2.findHomography(before, after, cv2.USAC_MAGSAC, 1.5 / focal)
-    if homography is None:
+    if len(bearing_a) < MIN_COMMON:
         return []
-    _, rotations, directions, _ = cv2.decomposeHomographyMat(homography, np.eye(3))
-    pairs = zip(rotations, directions, strict=True)
-    long = [(r, t.ravel() / np.linalg.norm(t)) for r, t in pairs if np.linalg.norm(t) > 1e-3 and _is_moderate(r)]
-    return [(rotation, sign * direction) for rotation, direction in long for sign in (1, -1)]
+    a, b = np.ascontiguousarray(bearing_a, float), np.ascontiguousarray(bearing_b, float)
+    found = [
+        ("essential", _essential(a, b, cv2.USAC_MAGSAC, 1.0 / focal)),
+        ("essential", _essential(a, b, cv2.RANSAC, 1.5 / focal)),
+        ("homography", _homography(a, b, 1.5 / focal)),
+        ("rotation", _rotation_and_direction(a, b, focal)),
+    ]
+    scored = []
+    for source, poses in found:
+        for pose in poses:
+            for sign in (1.0, -1.0):
+                T_b_a = pose.copy()
+                T_b_a[:3, 3] *= sign / np.linalg.norm(pose[:3, 3])
+                scored.append(TwoView(T_b_a, source, _share_in_front(T_b_a, a, b)))
+    return _diverse(sorted(scored, key=lambda one: -one.in_front), max_hypotheses)
 
 
-def _by_rotation(before: np.ndarray, after: np.ndarray, focal: float) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The robust rotation, and the direction across the planes that ray and turned ray span."""
-    first, second = rays(before), rays(after)
-    rotation, _ = robust_rotation(first, second, _ROUNDS)
-    normal, weight = np.cross(second, first @ rotation.T), np.ones(len(first))
-    direction = np.zeros(3)
-    for _ in range(_ROUNDS):
-        direction = np.linalg.eigh((normal * weight[:, None]).T @ normal)[1][:, 0]
-        weight = 1 / (1 + (normal @ direction * focal) ** 2)
-    return [(rotation, direction), (rotation, -direction)]
+def linear_direction(rotation: np.ndarray, bearing_a: np.ndarray, bearing_b: np.ndarray, focal: float) -> np.ndarray:
+    """Direction (3,) of the translation, up to sign, that fits best given the rotation R_b_a; outliers lose weight."""
+    a, b = _homogeneous(bearing_a), _homogeneous(bearing_b)
+    normal = np.cross(
+        b / np.linalg.norm(b, axis=1, keepdims=True), (a / np.linalg.norm(a, axis=1)[:, None]) @ rotation.T
+    )
+    weight, direction = 1 / ((normal**2).sum(1) + (_TRUST_PX / focal) ** 2), np.zeros(3)
+    for _ in range(_ROBUST_ITERATIONS):
+        _, vectors = np.linalg.eigh((normal * weight[:, None]).T @ normal)
+        direction = vectors[:, 0]
+        error = focal * np.abs(normal @ direction)
+        weight = 1 / (1 + (error / max(1.0, float(np.median(error)))) ** 2)
+    return direction
 
 
-def _pose(rotation: np.ndarray, direction: np.ndarray) -> np.ndarray:
+def rotation_angle_deg(rotation: np.ndarray) -> float:
+    """Angle of a rotation matrix (3, 3)."""
+    return float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1.0, 1.0))))
+
+
+def _essential(a: np.ndarray, b: np.ndarray, method: int, threshold: float) -> list[np.ndarray]:
+    try:
+        matrices, _ = cv2.findEssentialMat(a, b, np.eye(3), method, _CONFIDENCE, threshold, _MAX_SAMPLES)
+    except cv2.error:  # degenerate samples
+        return []
+    poses = []
+    for k in range(0 if matrices is None else len(matrices) // 3):
+        first, second, direction = cv2.decomposeEssentialMat(matrices[3 * k : 3 * k + 3])
+        poses += [_pose(rotation, direction) for rotation in (first, second)]
+    return [pose for pose in poses if rotation_angle_deg(pose[:3, :3]) < _MAX_ROTATION_DEG]
+
+
+def _homography(a: np.ndarray, b: np.ndarray, threshold: float) -> list[np.ndarray]:
+    matrix, _ = cv2.findHomography(a, b, cv2.RANSAC, threshold, None, _MAX_SAMPLES, _CONFIDENCE)
+    if matrix is None:
+        return []
+    _, rotations, translations, _ = cv2.decomposeHomographyMat(matrix, np.eye(3))
+    return [
+        _pose(rotation, translation)
+        for rotation, translation in zip(rotations, translations, strict=True)
+        if np.linalg.norm(translation) > _MIN_HOMOGRAPHY_BASELINE and rotation_angle_deg(rotation) < _MAX_ROTATION_DEG
+    ]
+
+
+def _rotation_and_direction(a: np.ndarray, b: np.ndarray, focal: float) -> list[np.ndarray]:
+    rotation, _ = robust_rotation(a, b, _ROBUST_ITERATIONS)
+    return [_pose(rotation, linear_direction(rotation, a, b, focal))]
+
+
+def _pose(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
     pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = rotation, direction
+    pose[:3, :3], pose[:3, 3] = rotation, np.ravel(translation)
     return pose
 
 
-def _share_in_front(pose: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
-    number = len(before)
-    view, point = np.repeat([0, 1], number), np.tile(np.arange(number), 2)
-    seen = Observations.of_points(view, point, np.concatenate([before, after]))
-    return float(triangulate(np.stack([np.eye(4), pose]), seen, number).in_front.mean())
+def _homogeneous(bearing: np.ndarray) -> np.ndarray:
+    return np.column_stack([bearing, np.ones(len(bearing))])
 
 
-def _is_moderate(rotation: np.ndarray) -> bool:
-    return bool(np.degrees(Rotation.from_matrix(rotation).magnitude()) < _MAX_ROTATION_DEG)
+def _share_in_front(T_b_a: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+    number = np.arange(len(a))
+    seen = Observations.of_points(np.repeat([0, 1], len(a)), np.tile(number, 2), np.concatenate([a, b]))
+    return float(triangulate(np.stack([np.eye(4), T_b_a]), seen, len(a)).in_front.mean())
 
 
-def _differs(first: np.ndarray, second: np.ndarray) -> bool:
-    direction = np.degrees(np.arccos(np.clip(first[:3, 3] @ second[:3, 3], -1, 1)))
-    turn = np.degrees(Rotation.from_matrix(first[:3, :3].T @ second[:3, :3]).magnitude())
-    return bool(direction > _UNLIKE_DIRECTION_DEG or turn > _UNLIKE_ROTATION_DEG)
+def _diverse(scored: list[TwoView], max_hypotheses: int) -> list[TwoView]:
+    """The best of each group of hypotheses that are nearly the same, without those far worse than the best."""
+    kept: list[TwoView] = []
+    for one in scored:
+        if one.in_front < max(_MIN_IN_FRONT, scored[0].in_front - _BEHIND_BEST) or len(kept) == max_hypotheses:
+            break
+        if not any(_alike(one.T_b_a, other.T_b_a) for other in kept):
+            kept.append(one)
+    return kept
+
+
+def _alike(T_b_a: np.ndarray, other: np.ndarray) -> bool:
+    near = T_b_a[:3, 3] @ other[:3, 3] > np.cos(np.radians(_SAME_DIRECTION_DEG))
+    return bool(near) and rotation_angle_deg(T_b_a[:3, :3].T @ other[:3, :3]) < _SAME_ROTATION_DEG

@@ -1,4 +1,4 @@
-"""The start of 6-DoF SLAM: poses and points from nothing but tracked points."""
+"""The start of 6-DoF tracking: waits for parallax, tries hypotheses, accepts a start that leaves no doubt."""
 
 from __future__ import annotations
 
@@ -6,265 +6,255 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
+from scipy.spatial.transform import Rotation, Slerp
 
-from evslam.multiview.bundle import BundleProblem, BundleResult, BundleSettings, adjust, centres
 from evslam.multiview.observations import Observations
-from evslam.multiview.pose import PoseSettings, estimate_pose, robust_rotation
-from evslam.multiview.sparse_map import rows_of
-from evslam.multiview.triangulation import triangulate
-from evslam.multiview.two_view import relative_poses
+from evslam.multiview.pose import robust_rotation
+from evslam.multiview.two_view import two_view_hypotheses
 from evslam.settings import BootstrapConfig
+from evslam.tracking.start import Candidate, refine, rotation_cost
 from evslam.types import PointFrame
 
-_FAR = 60.0  # baselines, where a point goes whose rays do not meet
+_ROTATION_ITERATIONS = 8
+_NO_RIVAL = 99.0
+_NO_PARALLAX = "waiting for parallax: move sideways, turn less"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """How sure a start is.
+
+    Attributes:
+        num_points: tracks in it.
+        duration_s: from the first frame to the last.
+        inlier_share: of the observations.
+        rival_ratio: cost of the best other solution over its own.
+        rotation_ratio: cost of turning only over its own.
+        in_front_share: of the points.
+        angle_deg: median angle between the rays of a point.
+        sigma: standard deviation of the direction of motion, rad.
+    """
+
+    num_points: int
+    duration_s: float
+    inlier_share: float
+    rival_ratio: float
+    rotation_ratio: float
+    in_front_share: float
+    angle_deg: float
+    sigma: float
 
 
 @dataclass(frozen=True)
 class Start:
-    """A solution of the first frames; the first camera is the world, the baseline from first to last is one.
+    """Poses and points to begin tracking with. World frame: the first camera; scale: median depth 1.
 
     Attributes:
-        frames: the frames used, in the order of time.
-        T_cam_world: (C, 4, 4) float64 their poses.
-        ids: (P,) int64, tracks, ascending; points: (P, 3) float64, their places.
-        observations: of the points by the frames.
+        frames: C frames in the order of time.
+        T_cam_world: (C, 4, 4) float64, identity for the first.
+        ids: (P,) int64 ascending, tracks of the points.
+        points: (P, 3) float64.
+        observations: (N) of the points by the frames.
         error_px: (N,) of each observation.
-        good: (P,) bool, the point lies in front of all and is seen under some angle.
-        cost: robust, per observation.
-        inliers: share of observations within two pixels.
-        angle_deg: median angle between the outer rays of a point.
-        sigma: standard deviation of the direction of the baseline, rad.
+        angle: (P,) rad, largest angle between two rays of a point.
+        good: (P,) bool, points to build a map on: in front of the cameras, near their rays, rays at enough of an angle.
+        diagnosis: how sure it is.
     """
 
-    frames: list[PointFrame]
+    frames: tuple[PointFrame, ...]
     T_cam_world: np.ndarray
     ids: np.ndarray
     points: np.ndarray
     observations: Observations
     error_px: np.ndarray
+    angle: np.ndarray
     good: np.ndarray
-    cost: float
-    inliers: float
-    angle_deg: float
-    sigma: float
+    diagnosis: Diagnosis
 
 
 class Bootstrap:
-    """Waits for enough parallax, then looks for the one solution that explains the tracks.
+    """Looks for a start in the frames that it is fed.
 
     Args:
         config: limits.
         focal: pixels per unit of bearing.
 
     Attributes:
-        attempts: how often solutions were compared.
-        reason: in words, why there is no start yet.
+        num_attempts: times that hypotheses were tried.
+        reason: why there is no start yet, in words for the user.
+        parallax_deg: median angle by which points moved against a pure rotation since the reference frame.
     """
 
     def __init__(self, config: BootstrapConfig, focal: float) -> None:
         self.config, self.focal = config, focal
-        self.history: deque[PointFrame] = deque()
-        self.references: deque[int] = deque()  # times of frames that a start may begin with
-        self.attempts, self.reason = 0, "no frame yet"
-        self._next_us = 0
+        self.frames: deque[PointFrame] = deque()
+        self.references: deque[PointFrame] = deque()
+        self.passed: list[Candidate] = []  # in the attempts just before
+        self.last_try_us: int | None = None
+        self.num_attempts, self.reason, self.parallax_deg = 0, "no frames yet", 0.0
 
     def add(self, frame: PointFrame) -> Start | None:
-        """One more frame; returns the start once it is sure."""
+        """One more frame; a start as soon as one is sure.
+
+        Args:
+            frame: points of the moment, later than all before.
+        """
         config = self.config
-        self.history.append(frame)
-        while self.history[0].t_us < frame.t_us - 1e6 * config.max_history_s:
-            self.history.popleft()
-        if frame.t_us < self._next_us or len(frame.ids) < config.min_tracks:
+        self.frames.append(frame)
+        self._update_references(frame)
+        if self.last_try_us is None:
+            self.last_try_us = frame.t_us
+        if frame.t_us - self.last_try_us < config.interval_s * 1e6:
             return None
-        self._next_us = frame.t_us + round(1e6 * config.interval_s)
-        reference = self._reference(frame)
-        if frame.t_us - reference.t_us < 1e6 * config.min_duration_s:
-            return None
-        return self._attempt(reference, frame)
+        self.last_try_us = frame.t_us
+        return self._try(frame)
 
-    def _reference(self, frame: PointFrame) -> PointFrame:
-        """The oldest frame that still shares enough tracks."""
-        config, known = self.config, {each.t_us: each for each in self.history}
-        for t_us in list(self.references):
-            old = known.get(t_us)
-            common = 0 if old is None else int(rows_of(old.ids, frame.ids)[1].sum())
-            if old is None or common < max(config.min_tracks, config.min_common * len(old.ids)):
-                self.references.remove(t_us)
-        if not self.references or frame.t_us - self.references[-1] >= 1e6 * config.reference_s:
-            self.references.append(frame.t_us)
-        return known[self.references[0]]
+    def _update_references(self, frame: PointFrame) -> None:
+        """Forget references that share too few tracks with the frame or are too old; take a new one at times."""
+        config, references = self.config, self.references
+        while references and (
+            _num_common(references[0], frame) < max(config.min_common, config.min_common_share * len(references[0].ids))
+            or frame.t_us - references[0].t_us > config.history_s * 1e6
+        ):
+            references.popleft()
+        if not references or frame.t_us - references[-1].t_us >= config.reference_s * 1e6:
+            references.append(frame)
+        while self.frames[0].t_us < references[0].t_us:
+            self.frames.popleft()
 
-    def _attempt(self, first: PointFrame, last: PointFrame) -> Start | None:
-        config = self.config
-        row, both = rows_of(first.ids, last.ids)
-        before, after = first.bearing[row[both]], last.bearing[both]
-        rotation, angle = robust_rotation(before, after, 8)
-        if np.median(angle) * self.focal < config.min_parallax_px:
-            self.reason = (
-                f"parallax {np.median(angle) * self.focal:.1f} px, needed {config.min_parallax_px:g}: move sideways"
-            )
-            return None
-        self.attempts += 1
-        frames = self._spread(first, last)
-        solutions = [
-            self._refine(frames, pose) for pose in relative_poses(before, after, self.focal, config.hypotheses)
-        ]
-        found = sorted((each for each in solutions if each is not None), key=lambda each: each.cost)
-        if not found:
-            self.reason = "no pose explains the points"
-            return None
-        self.reason = self._doubt(found)
-        return None if self.reason else found[0]
+    def _try(self, frame: PointFrame) -> Start | None:
+        config, reference = self.config, self.references[0]
+        _, rows, now = np.intersect1d(reference.ids, frame.ids, assume_unique=True, return_indices=True)
+        if len(rows) < config.min_common:
+            return self._refuse(f"only {len(rows)} points are tracked: more texture or slower motion would help")
+        before, after = reference.bearing[rows], frame.bearing[now]
+        _, angle = robust_rotation(before, after, _ROTATION_ITERATIONS)
+        self.parallax_deg = float(np.degrees(np.median(angle)))
+        if np.radians(self.parallax_deg) * self.focal < config.min_parallax_px:
+            return self._refuse(_NO_PARALLAX)
+        if frame.t_us - reference.t_us < config.min_duration_s * 1e6:
+            return self._refuse("waiting for a longer stretch of motion")
+        self.num_attempts += 1
+        frames = _spread(list(self.frames), config.num_frames)
+        hypotheses = two_view_hypotheses(before, after, self.focal, config.max_hypotheses)
+        candidates = refine(frames, [one.T_b_a for one in hypotheses], self.focal, config)
+        if not candidates:
+            return self._refuse(_NO_PARALLAX)
+        diagnosis = diagnose(candidates, self.focal, config)
+        doubt = doubt_of(diagnosis, config)
+        if doubt:
+            return self._refuse(doubt)
+        best = candidates[0]
+        if any(self._confirms(best, earlier) for earlier in self.passed):
+            return _as_start(best, diagnosis, config)
+        self.passed.append(best)
+        self.reason = "a start waits for its confirmation: move on"
+        return None
 
-    def _spread(self, first: PointFrame, last: PointFrame) -> list[PointFrame]:
-        """Frames from first to last, evenly."""
-        between = [each for each in self.history if first.t_us <= each.t_us <= last.t_us]
-        index = np.unique(np.rint(np.linspace(0, len(between) - 1, self.config.num_frames)).astype(int))
-        return [between[i] for i in index]
-
-    def _doubt(self, found: list[Start]) -> str:
-        """What speaks against the best of some solutions; empty if nothing does."""
-        config, best = self.config, found[0]
-        direction = centres(best.T_cam_world)[-1]
-        unlike = [
-            each for each in found[1:] if _angle_deg(centres(each.T_cam_world)[-1], direction) > config.unlike_deg
-        ]
-        ratio = unlike[0].cost / best.cost if unlike else np.inf
-        turned = self._rotation_cost(best.frames) / best.cost
-        checks = (
-            (best.inliers > config.min_inliers, f"only {100 * best.inliers:.0f} % of the points fit"),
-            (ratio > config.min_ratio, f"another motion explains the points nearly as well ({ratio:.2f} of the cost)"),
-            (turned > config.min_rotation_ratio, f"a rotation explains the points nearly as well ({turned:.1f})"),
-            (float(best.good.mean()) > config.min_in_front, f"{100 * best.good.mean():.0f} % of the points in front"),
-            (best.angle_deg > config.min_angle_deg, f"triangulation angle {best.angle_deg:.1f} deg: move sideways"),
-            (best.sigma < config.max_sigma, f"direction uncertain by {best.sigma:.2f} rad"),
-        )
-        return next((reason for passed, reason in checks if not passed), "")
-
-    def _rotation_cost(self, frames: list[PointFrame]) -> float:
-        """Robust cost per observation if the camera had only turned."""
-        errors = []
-        for frame in frames[1:]:
-            row, both = rows_of(frames[0].ids, frame.ids)
-            before, after = frames[0].bearing[row[both]], frame.bearing[both]
-            if len(before) >= 12:
-                errors.append(np.minimum(robust_rotation(before, after, 8)[1] * self.focal, 50.0))
-        error, square = np.concatenate(errors), self.config.scale_px**2
-        return float(np.mean(0.5 * square * np.log1p(error**2 / square)))
-
-    def _refine(self, frames: list[PointFrame], T_last_first: np.ndarray) -> Start | None:
-        """A candidate pose of the last frame, adjusted over all of them."""
-        count = len(frames)
-        ends, _, _ = _gather([frames[0], frames[-1]], 2)
-        poses = np.stack([np.eye(4), T_last_first])
-        found = triangulate(poses, ends, ends.point[-1] + 1)
-        good = found.in_front & (found.angle > np.radians(0.5))
-        if good.sum() < 12:
-            return None
-        pair = self._adjust(poses, found.points[good], _only(ends, good), 8)
-        poses = self._between(frames, pair, np.flatnonzero(good))
-        seen, ids, _ = _gather(frames, min(4, count))
-        result: BundleResult | None = None
-        for iterations in (12, 10):
-            found = triangulate(poses, seen, len(ids))
-            points = _far_instead(poses, seen, found.points, found.in_front)
-            result = self._adjust(poses, points, seen, iterations)
-            poses = result.T_cam_world
-            length = np.linalg.norm(centres(poses)[-1])
-            if length < 1e-9:
-                return None
-            poses[:, :3, 3] /= length
-        assert result is not None
-        return self._solution(frames, ids, seen, poses, result.points / length)
-
-    def _between(self, frames: list[PointFrame], pair: BundleResult, kept: np.ndarray) -> np.ndarray:
-        """Poses of the frames between the adjusted first and last, by the points of these two."""
-        last, count = pair.T_cam_world[1], len(frames)
-        both = rows_of(frames[0].ids, frames[-1].ids)
-        ids = frames[-1].ids[both[1]][kept]
-        turn = Rotation.from_matrix(last[:3, :3]).as_rotvec()
-        poses = np.tile(np.eye(4), (count, 1, 1))
-        for i in range(1, count):
-            share = i / (count - 1)
-            poses[i, :3, :3], poses[i, :3, 3] = Rotation.from_rotvec(share * turn).as_matrix(), share * last[:3, 3]
-            row, seen = rows_of(frames[i].ids, ids)
-            if 0 < i < count - 1 and seen.sum() >= 8:
-                points, bearing = pair.points[seen], frames[i].bearing[row[seen]]
-                settings = PoseSettings(self.focal, 3.0, 10)
-                poses[i] = estimate_pose(poses[i], points, bearing, None, np.ones(len(points)), settings).T_cam_world
-        poses[-1] = last
-        return poses
-
-    def _adjust(self, poses: np.ndarray, points: np.ndarray, seen: Observations, iterations: int) -> BundleResult:
-        free = np.arange(len(poses)) > 0
-        settings = BundleSettings(self.config.scale_px, iterations, 1e-5)
-        return adjust(BundleProblem(poses, free, points, seen, self.focal), settings)
-
-    def _solution(
-        self, frames: list[PointFrame], ids: np.ndarray, seen: Observations, poses: np.ndarray, points: np.ndarray
-    ) -> Start:
-        result = self._adjust(poses, points, seen, 1)
-        found = triangulate(poses, seen, len(ids))
-        error = result.error_px
-        return Start(
-            frames,
-            poses,
-            ids,
-            points,
-            seen,
-            error,
-            found.in_front & (found.angle > np.radians(self.config.min_point_angle_deg)),
-            result.cost / len(error),
-            float((error < 2).mean()),
-            float(np.degrees(np.median(found.angle))),
-            _direction_sigma(result.reduced_hessian, poses[-1], float(np.median(error))),
+    def _confirms(self, later: Candidate, earlier: Candidate) -> bool:
+        """Whether a candidate tells the same motion as an earlier one of the same reference did."""
+        last, first = later.sightings.frames, earlier.sightings.frames
+        if last[0].t_us != first[0].t_us or last[-1].t_us - first[-1].t_us < self.config.confirm_s * 1e6:
+            return False
+        times = np.array([frame.t_us for frame in first])
+        return deviation(earlier.T_cam_world, times, later.T_cam_world, [frame.t_us for frame in last]) < np.radians(
+            self.config.confirm_deg
         )
 
-
-def _gather(frames: list[PointFrame], min_views: int) -> tuple[Observations, np.ndarray, np.ndarray]:
-    """Observations of the tracks (P,) that at least so many frames see, their ids, and how often each is seen."""
-    ids, count = np.unique(np.concatenate([frame.ids for frame in frames]), return_counts=True)
-    ids, count = ids[count >= min_views], count[count >= min_views]
-    views, points, bearings = [], [], []
-    for number, frame in enumerate(frames):
-        row, seen = rows_of(frame.ids, ids)
-        views.append(np.full(int(seen.sum()), number))
-        points.append(np.flatnonzero(seen))
-        bearings.append(frame.bearing[row[seen]])
-    return Observations.of_points(np.concatenate(views), np.concatenate(points), np.concatenate(bearings)), ids, count
+    def _refuse(self, reason: str) -> Start | None:
+        """No start, and why; a candidate that passed before is forgotten."""
+        self.passed.clear()
+        self.reason = reason
+        return None
 
 
-def _only(seen: Observations, kept: np.ndarray) -> Observations:
-    """The observations of some points (P,) bool, renumbered."""
-    number, rows = np.cumsum(kept) - 1, kept[seen.point]
-    return Observations.of_points(seen.view[rows], number[seen.point[rows]], seen.bearing[rows])
+def deviation(
+    T_cam_world: np.ndarray, t_us: np.ndarray, others: np.ndarray, other_t_us: list[int] | np.ndarray
+) -> float:
+    """How far two paths of one camera part, whatever their scales, as a share of the first's extent.
+
+    A start that is right agrees with one that was found over a longer baseline, or with the tracking that began with
+    it; one that is wrong does not, because its error changes with the baseline.
+
+    Args:
+        T_cam_world: (C, 4, 4) at times t_us (C,).
+        others: (D, 4, 4) at other_t_us (D,), which span the former; positions between are interpolated.
+    """
+    mine, other = _positions(T_cam_world), _positions(others)
+    at = np.stack([np.interp(t_us, other_t_us, column) for column in other.T], 1)
+    start = np.stack([np.interp(t_us[0], other_t_us, column) for column in other.T])
+    turn = Rotation.from_matrix(others[:, :3, :3])
+    first = Slerp(np.array(other_t_us, float), turn)(float(t_us[0])).as_matrix()
+    at = (at - start) @ first.T
+    mine = (mine - mine[0]) @ T_cam_world[0, :3, :3].T
+    scale = max(float((mine * at).sum()), 0.0) / max(float((at * at).sum()), 1e-12)
+    extent = max(float(np.linalg.norm(mine, axis=1).max()), 1e-12)
+    return float(np.linalg.norm(mine - scale * at, axis=1).max()) / extent
 
 
-def _far_instead(poses: np.ndarray, seen: Observations, points: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Points whose rays do not meet are put far away along the first ray, so that they count in the cost."""
-    points = points.copy()
-    for p in np.flatnonzero(~good):
-        first = int(np.searchsorted(seen.point, p))
-        pose = poses[seen.view[first]]
-        points[p] = pose[:3, :3].T @ (_FAR * np.append(seen.bearing[first], 1.0) - pose[:3, 3])
-    return points
+def _positions(T_cam_world: np.ndarray) -> np.ndarray:
+    """Centres (C, 3) of the cameras."""
+    return np.asarray(-np.einsum("cji,cj->ci", T_cam_world[:, :3, :3], T_cam_world[:, :3, 3]))
 
 
-def _direction_sigma(reduced_hessian: np.ndarray, last: np.ndarray, median_px: float) -> float:
-    """Standard deviation of the direction of the last translation, with its length held; rad."""
-    direction = last[:3, 3] / np.linalg.norm(last[:3, 3])
-    hessian, size = reduced_hessian.copy(), len(reduced_hessian)
-    place = slice(size - 3, size)
-    hessian[place, place] += 100 * np.trace(hessian) / size * np.outer(direction, direction)
-    try:
-        covariance = np.linalg.inv(hessian)[place, place]
-    except np.linalg.LinAlgError:
-        return np.inf
-    noise = max(0.5, 1.48 * median_px)
-    return float(noise * np.sqrt(max(np.linalg.eigvalsh(covariance)[-1], 0)) / np.linalg.norm(last[:3, 3]))
+def diagnose(candidates: list[Candidate], focal: float, config: BootstrapConfig) -> Diagnosis:
+    """How sure the first of the candidates (sorted by cost) is."""
+    best, frames = candidates[0], candidates[0].sightings.frames
+    weight = best.sightings.observations.weight
+    different = np.cos(np.radians(config.rival_deg))
+    rivals = [one.cost for one in candidates[1:] if one.direction @ best.direction < different]
+    return Diagnosis(
+        num_points=len(best.points),
+        duration_s=(frames[-1].t_us - frames[0].t_us) * 1e-6,
+        inlier_share=float(weight @ (best.error_px < config.inlier_px) / weight.sum()),
+        rival_ratio=rivals[0] / best.cost if rivals else _NO_RIVAL,
+        rotation_ratio=rotation_cost(best.sightings, focal, config.scale_px) / best.cost,
+        in_front_share=float(best.in_front.mean()),
+        angle_deg=float(np.degrees(np.median(best.angle))),
+        sigma=best.sigma,
+    )
 
 
-def _angle_deg(first: np.ndarray, second: np.ndarray) -> float:
-    cosine = first @ second / max(np.linalg.norm(first) * np.linalg.norm(second), 1e-12)
-    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+def doubt_of(diagnosis: Diagnosis, config: BootstrapConfig) -> str:
+    """Why such a start should not be accepted, in words for the user; empty if it should."""
+    checks = (
+        (diagnosis.rotation_ratio > config.min_rotation_ratio, "the camera seems to turn only: move sideways"),
+        (diagnosis.angle_deg > config.min_angle_deg, _NO_PARALLAX),
+        (diagnosis.inlier_share > config.min_inlier_share, "the points do not move as one rigid scene"),
+        (diagnosis.in_front_share > config.min_in_front_share, "too many points would lie behind the camera"),
+        (diagnosis.rival_ratio > config.min_rival_ratio, "two motions explain the points: move on"),
+        (diagnosis.sigma < config.max_sigma, "the direction of motion is not sure yet: move on"),
+    )
+    return next((words for passed, words in checks if not passed), "")
+
+
+def _as_start(candidate: Candidate, diagnosis: Diagnosis, config: BootstrapConfig) -> Start:
+    seen = candidate.sightings.observations
+    far = np.bincount(seen.point, candidate.error_px > config.inlier_px, len(candidate.points))
+    number = np.bincount(seen.point, minlength=len(candidate.points))
+    good = candidate.in_front & (candidate.angle > np.radians(config.point_angle_deg)) & (far < 0.5 * number)
+    depth = float(np.median(candidate.points[good, 2])) if good.any() else 1.0
+    poses = candidate.T_cam_world.copy()
+    poses[:, :3, 3] /= depth
+    return Start(
+        candidate.sightings.frames,
+        poses,
+        candidate.sightings.ids,
+        candidate.points / depth,
+        seen,
+        candidate.error_px,
+        candidate.angle,
+        good,
+        diagnosis,
+    )
+
+
+def _num_common(one: PointFrame, other: PointFrame) -> int:
+    return len(np.intersect1d(one.ids, other.ids, assume_unique=True))
+
+
+def _spread(frames: list[PointFrame], number: int) -> list[PointFrame]:
+    """At most so many frames, evenly spread in time, first and last among them."""
+    t_us = np.array([frame.t_us for frame in frames])
+    wanted = np.linspace(t_us[0], t_us[-1], number)
+    return [frames[k] for k in np.unique(np.abs(t_us[:, None] - wanted).argmin(0))]
