@@ -405,6 +405,7 @@ class WindowConfig:
         min_observations: below which nothing is adjusted.
         max_error_px: an observation further off is taken out.
         max_mean_px: a landmark further off on average is taken out.
+        delay_frames: frames after a keyframe from which on its map is used; until then it may be worked on beside them.
     """
 
     keyframes: int
@@ -415,6 +416,7 @@ class WindowConfig:
     min_observations: int
     max_error_px: float
     max_mean_px: float
+    delay_frames: int
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from evslam.geometry.camera import Camera
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.trajectory import camera_poses
 from evslam.odometry import Odometry
+from evslam.beside import in_thread
 from evslam.panoramic import PanoramicTracker
 from evslam.tracking.front_end import FrontEnd
 from evslam.tracking.gyro import Gyro
@@ -140,7 +141,7 @@ class SpatialSlam:
     def __init__(self, camera: Camera, config: Config) -> None:
         self.canvas = Canvas.of(camera, config.frame.canvas_width, config.frame.canvas_margin)
         self.front_end = FrontEnd(camera, self.canvas, config)
-        self.odometry = Odometry(config, self.canvas)
+        self.odometry = Odometry(config, self.canvas, in_thread)
 
     def process(self, batch: EventBatch) -> TrackResult:
         """One step: track points on the batch's event image, place the camera by their landmarks, extend the map.

@@ -71,6 +71,13 @@ class SparseMap:
         self._reserve(ids)
         return self._landmark_of_track[ids]
 
+    def snapshot(self) -> SparseMap:
+        """Points and tracks as they are now, without keyframes: what poses are estimated from while the map changes."""
+        copy = SparseMap()
+        copy.points, copy.alive = self.points.copy(), self.alive.copy()
+        copy._landmark_of_track = self._landmark_of_track.copy()
+        return copy
+
     def unlink(self, ids: np.ndarray) -> None:
         """These tracks (M,) have turned out to follow something else than their landmark; their past is forgotten."""
         self._reserve(ids)

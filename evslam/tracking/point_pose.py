@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evslam.multiview.crowding import area_weight
 from evslam.multiview.pose import PoseFit, PoseSettings, estimate_pose
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings import PoseConfig
@@ -50,7 +51,7 @@ def pose_from_points(
     if len(rows) < config.min_points:
         return None
     points, bearing = map_.points[landmark[rows]], frame.bearing[rows]
-    weight = _thinned_weight(focal * bearing, config.crowd_px)
+    weight = area_weight(focal * bearing, config.crowd_px)
     wide = PoseSettings(focal, config.wide_scale_px, config.wide_iterations)
     narrow = PoseSettings(focal, config.scale_px, config.iterations)
     best: PoseFit | None = None
@@ -66,10 +67,3 @@ def pose_from_points(
     if inlier.sum() < config.min_points or inlier.mean() < config.min_share:
         return None
     return PointPose(best.T_cam_world, rows, best.error_px, int(inlier.sum()), best.hessian)
-
-
-def _thinned_weight(place: np.ndarray, radius: float) -> np.ndarray:
-    """Weight (N,) of points at pixels (N, 2) by area: where more than three crowd within the radius, they share."""
-    offset = place[:, None] - place[None]
-    crowd = ((offset**2).sum(-1) < radius**2).sum(1)
-    return np.minimum(1.0, 3.0 / crowd)

@@ -8,7 +8,7 @@ from point_scenes import FOCAL, Motion, direction_error_deg, first_start, joined
 
 from evslam.config import load_config
 from evslam.tracking.bootstrap import Bootstrap, deviation
-from evslam.tracking.start import area_weight
+from evslam.multiview.crowding import area_weight
 from evslam.types import PointFrame
 
 CONFIG = load_config().bootstrap
