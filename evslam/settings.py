@@ -453,6 +453,10 @@ class LinkConfig:
         offsets: keyframes before and after its host in which an edge is looked for.
         weight: of an error across an edge against an error of a landmark.
         max_error_px: mean error above which an edge point is taken out.
+        revisits: keyframes farther away in time that see the same place and take part: those within ...
+        revisit_deg, revisit_distance: ... this angle between the viewing directions, and distance in median depths.
+        max_revisit_px: median distance of their edges from where they should be; a map that has drifted apart is worse
+            than none.
     """
 
     window_s: float
@@ -461,6 +465,10 @@ class LinkConfig:
     offsets: tuple[int, ...]
     weight: float
     max_error_px: float
+    revisits: int
+    revisit_deg: float
+    revisit_distance: float
+    max_revisit_px: float
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def adjust_window(
     seen = replace(seen, weight=np.where(firm[seen.point], 1.0, config.guess_weight))
     if edges is not None:
         seen = edges.after(seen, len(points))
-        points, firm = np.concatenate([points, edges.points]), np.append(firm, np.ones(len(edges.points), bool))
+        points, firm = np.concatenate([points, edges.points]), np.append(firm, edges.is_free)
     problem = BundleProblem(poses, window.is_free, points, seen, focal, firm)
     result = adjust(problem, BundleSettings(config.scale_px, config.max_iterations, config.tolerance))
     poses, points = result.T_cam_world, result.points
