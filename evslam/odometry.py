@@ -116,8 +116,8 @@ class Odometry:
 
         Args:
             frame: tracked points.
-            events: gives bearings (N, 2) and seconds after a time in microseconds (N,) of the events around it, within so
-                many seconds on both sides.
+            events: gives bearings (N, 2) and seconds after a time in microseconds (N,) of the events around it, within
+                so many seconds on both sides.
         """
         self.frames.append(PointFrame(frame.t_us, frame.ids.astype(np.int32), frame.bearing.astype(np.float32)))
         if self.map is None:
@@ -194,8 +194,8 @@ class Odometry:
         self.map, self.view, self.failures, self.pending_us, self.frames = None, None, 0, None, []
 
     def _placed(self, start: Start) -> tuple[np.ndarray, np.ndarray]:
-        """Points (P, 3) and poses (C, 4, 4) of a start, moved and scaled into the world: its first camera stands where the
-        last map was lost, and the median depth is as it was there; 1 at the very first start."""
+        """Points (P, 3) and poses (C, 4, 4) of a start, moved and scaled into the world: its first camera stands where
+        the last map was lost, and the median depth is as it was there; 1 at the very first start."""
         depth = 1.0
         if self.segments:
             last = self.segments[-1].map
@@ -275,7 +275,7 @@ class Odometry:
         self.T_cam_world = self.T_cam_world @ np.linalg.inv(self.pose_before) @ self.map.keyframes[-1].T_cam_world
 
     def _extend_map(self, around: tuple[np.ndarray, np.ndarray], twist: np.ndarray) -> None:
-        """The newest keyframe's edge image, new landmarks, new depth of edges, and the adjustment of the last keyframes."""
+        """The newest keyframe's edge image, new landmarks, new depth of edges, adjustment of the last keyframes."""
         assert self.map is not None
         self.map.keyframes[-1].image = self._edge_image(self.map.keyframes[-1], around, twist)
         add_new_landmarks(self.map, self.focal, self.config.landmark)

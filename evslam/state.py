@@ -53,7 +53,7 @@ def from_state(state: Any, classes: Iterable[type]) -> Any:
         return deque((from_state(each, known.values()) for each in state["items"]), state["maxlen"])
     if name == "dict":
         return {from_state(k, known.values()): from_state(v, known.values()) for k, v in state["items"]}
-    made = object.__new__(known[name])
+    made: Any = object.__new__(known[name])
     for field, value in state["fields"].items():
         object.__setattr__(made, field, from_state(value, known.values()))
     return made

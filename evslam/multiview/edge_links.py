@@ -1,4 +1,4 @@
-"""Edge points of keyframes as further points of a bundle adjustment: each is seen across its edge in other keyframes."""
+"""Edge points of keyframes as further points of a bundle adjustment: other keyframes see each across its edge."""
 
 from __future__ import annotations
 
