@@ -23,6 +23,7 @@ from evslam.settings import BootstrapConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Bootstrap, Start
 from evslam.tracking.point_pose import PointPose, pose_from_points
+from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame, TrackingState
 
 EventWindow = Callable[[int, float], tuple[np.ndarray, np.ndarray]]
@@ -54,6 +55,8 @@ _CLASSES = (
     Observations,
     Segment,
     BootstrapConfig,
+    Candidate,
+    Sightings,
 )
 
 

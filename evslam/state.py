@@ -13,7 +13,7 @@ import torch
 def to_state(value: Any) -> Any:
     """A tree that `torch.save` writes and `torch.load(weights_only=True)` reads.
 
-    Arrays become tensors; objects become a dictionary of their fields with the name of their class.
+    Arrays become tensors, copied; objects become a dictionary of their fields with the name of their class.
 
     Raises:
         TypeError: something that is neither data nor an object with fields.
@@ -21,7 +21,7 @@ def to_state(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str | torch.Tensor):
         return value
     if isinstance(value, np.ndarray):
-        return torch.from_numpy(np.ascontiguousarray(value))
+        return torch.from_numpy(np.array(value, order="C"))
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
