@@ -90,7 +90,7 @@ def test_votes_equal_their_plain_twin() -> None:
 def test_affine_motion_is_compensated_to_the_time_of_the_image() -> None:
     """Events of one point, wherever it has been, meet where it is at the end."""
     age = np.linspace(0, 0.02, 50).astype(np.float32)
-    end = CANVAS.centre + [30.0, -20.0]
+    end = CANVAS.centre + np.array([30.0, -20.0])
     linear, constant = FLOW.reshape(2, 3)[:, 1:], FLOW.reshape(2, 3)[:, 0]
     # the place from which the flow there leads to `end` in the event's age
     offset = np.stack([np.linalg.solve(np.eye(2) + a * linear, [30.0, -20.0] - a * constant) for a in age])
@@ -124,7 +124,7 @@ def test_window_holds_so_much_motion_and_so_many_events() -> None:
     builder = FrameBuilder(CANVAS, CONFIG)
     for number in range(20):
         builder.build(line_batch(number, 400.0), np.zeros(6), 400.0)
-    place, age = builder.window(0.0125, 10**6)
+    _, age = builder.window(0.0125, 10**6)
     assert age.max() <= 0.0125 + 1e-6
     assert len(age) == pytest.approx(0.0125 / 0.005 * 2000, rel=0.02)
     few, age = builder.window(0.0125, 3000)

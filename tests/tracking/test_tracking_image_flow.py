@@ -28,7 +28,7 @@ def test_flow_matrix_integrates_the_flow() -> None:
 
 def test_flow_is_written_out_around_the_centre() -> None:
     du, dv = 10.0, -4.0
-    found = flow_at(FLOW, CENTRE + [[du, dv]], CENTRE)
+    found = flow_at(FLOW, CENTRE + np.array([[du, dv]]), CENTRE)
     assert found[0] == pytest.approx([120 + 0.8 * du - 1.5 * dv, -60 + 1.2 * du + 0.4 * dv])
 
 

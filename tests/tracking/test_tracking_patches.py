@@ -111,7 +111,8 @@ def test_a_rolled_and_zoomed_image_is_followed_by_its_linear_part() -> None:
     start = MIDDLE + np.array([[0.0, 0.0], [30.0, -20.0], [-25.0, 25.0]])
     true = MIDDLE + [2.0, 1.0] + (start - MIDDLE) @ linear.T
     levels = pyramid(tuple(TEXTURE), 2), pyramid(tuple(image), 2)
-    guess, blind = true + [0.8, -0.7], true + [0.8, -0.7]
+    guess = true + np.array([0.8, -0.7])
+    blind = guess.copy()
     gap = follow(levels, BORDER, start, guess, linear, np.linalg.inv(linear), LIMITS)
     follow(levels, BORDER, start, blind, np.eye(2), np.eye(2), LIMITS)
     assert np.abs(guess - true).max() < 0.05
@@ -137,7 +138,7 @@ def test_anchors_pull_points_back_to_where_they_were_first_seen() -> None:
         np.zeros((5, 3)),
         np.full((5, 2, 2), np.inf),
     )
-    place = true + [[0.9, -0.6], [-0.5, 0.8], [4.0, 3.0]]  # the last is too far off to be moved
+    place = true + np.array([[0.9, -0.6], [-0.5, 0.8], [4.0, 3.0]])  # the last is too far off to be moved
     asked = place.copy()
     good = realign((anchors, *templates), slot, np.tile(linear, (5, 1, 1)), image, BORDER, place, LIMITS)
     assert good.tolist() == [True, True, False]
