@@ -1,0 +1,60 @@
+"""Maps of synthetic scenes: keyframes on an arc around a cloud of points, with what is true known."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from evslam.multiview.sparse_map import SparseMap
+from evslam.types import PointFrame
+
+FOCAL = 200.0
+STEP_US = 100_000
+
+
+def cloud(number: int = 120, seed: int = 0) -> np.ndarray:
+    """Points (N, 3) at depths of 2 to 5 in front of the arc."""
+    rng = np.random.default_rng(seed)
+    depth = rng.uniform(2, 5, number)
+    return np.column_stack([rng.uniform(-0.5, 0.5, (number, 2)) * depth[:, None], depth])
+
+
+def arc(number: int, length: float = 1.2) -> np.ndarray:
+    """Poses T_cam_world (K, 4, 4) along a path of about that length, turning a little; the first is the identity."""
+    s = np.linspace(0, 1, number)
+    poses = np.tile(np.eye(4), (number, 1, 1))
+    centre = np.stack([length * s, 0.1 * np.sin(3 * s), 0.15 * s**2], 1)
+    poses[:, :3, :3] = Rotation.from_rotvec(np.stack([0.05 * np.sin(4 * s), 0.2 * s, 0.1 * s**2], 1)).as_matrix()
+    poses[:, :3, 3] = -np.einsum("kij,kj->ki", poses[:, :3, :3], centre)
+    return poses
+
+
+def project(T_cam_world: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Bearings (N, 2) of points (N, 3)."""
+    seen = points @ T_cam_world[:3, :3].T + T_cam_world[:3, 3]
+    return seen[:, :2] / seen[:, 2:]
+
+
+def point_frame(
+    t_us: int, T_cam_world: np.ndarray, points: np.ndarray, rng: np.random.Generator, noise_px: float
+) -> PointFrame:
+    """All points, numbered as they are, seen with noise."""
+    noise = rng.normal(0, noise_px / FOCAL, (len(points), 2))
+    return PointFrame(t_us, np.arange(len(points)), project(T_cam_world, points) + noise)
+
+
+def true_map(num_keyframes: int, points: np.ndarray, noise_px: float = 0.3, seed: int = 0) -> SparseMap:
+    """A map whose poses and landmarks are exact; landmark i belongs to track i, and every keyframe sees all."""
+    rng, map_ = np.random.default_rng(seed), SparseMap()
+    map_.add_landmarks(points, np.arange(len(points)))
+    for number, pose in enumerate(arc(num_keyframes)):
+        frame = point_frame(number * STEP_US, pose, points, rng, noise_px)
+        map_.add_keyframe(frame, pose.copy(), np.ones(len(points), bool))
+    return map_
+
+
+def pose_error(found: np.ndarray, true: np.ndarray) -> tuple[float, float]:
+    """Distance of the centres and angle in degrees between two poses T_cam_world."""
+    change = found @ np.linalg.inv(true)
+    apart = np.linalg.inv(found)[:3, 3] - np.linalg.inv(true)[:3, 3]
+    return float(np.linalg.norm(apart)), float(np.degrees(Rotation.from_matrix(change[:3, :3]).magnitude()))
