@@ -281,7 +281,7 @@ class Odometry:
         """The newest keyframe's edge image, new landmarks, new depth of edges, adjustment of the last keyframes."""
         assert self.map is not None
         self.map.keyframes[-1].image = self._edge_image(self.map.keyframes[-1], around, twist)
-        add_new_landmarks(self.map, self.focal, self.config.landmark)
+        add_new_landmarks(self.map, self.imager.canvas, self.config.landmark)
         newest = len(self.map.keyframes) - 1
         for before in self.config.link.resweep:
             if newest - before >= 0:

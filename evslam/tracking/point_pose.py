@@ -50,8 +50,9 @@ def pose_from_points(
     rows = np.flatnonzero(landmark >= 0)
     if len(rows) < config.min_points:
         return None
-    points, bearing = map_.points[landmark[rows]], frame.bearing[rows]
+    points, bearing, firm = map_.points[landmark[rows]], frame.bearing[rows], map_.firm[landmark[rows]]
     weight = area_weight(focal * bearing, config.crowd_px)
+    weight[~firm] *= config.guess_weight * max(0.0, 1 - firm.sum() / config.enough_points)
     wide = PoseSettings(focal, config.wide_scale_px, config.wide_iterations)
     narrow = PoseSettings(focal, config.scale_px, config.iterations)
     best: PoseFit | None = None
