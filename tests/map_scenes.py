@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from evslam.config import load_config
+from evslam.geometry.camera import Camera
+from evslam.geometry.canvas import Canvas
 from evslam.multiview.sparse_map import SparseMap
-from evslam.types import PointFrame
+from evslam.types import PointFrame, SensorSize
 
 FOCAL = 200.0
+CONFIG = load_config()
+CAMERA = Camera(FOCAL, FOCAL, 119.5, 89.5, SensorSize(180, 240))
+CANVAS = Canvas.of(CAMERA, CONFIG.frame.canvas_width, CONFIG.frame.canvas_margin)
 STEP_US = 100_000
 
 
