@@ -24,6 +24,7 @@ from evslam.settings import BootstrapConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Bootstrap, Start
 from evslam.tracking.point_pose import PointPose, pose_from_points
+from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame, TrackingState
 
 EventWindow = Callable[[int, float], tuple[np.ndarray, np.ndarray]]
@@ -60,6 +61,8 @@ _CLASSES = (
     Observations,
     Segment,
     BootstrapConfig,
+    Candidate,
+    Sightings,
 )
 
 
@@ -125,8 +128,8 @@ class Odometry:
 
         Args:
             frame: tracked points.
-            events: gives bearings (N, 2) and seconds after a time in microseconds (N,) of the events around it, within so
-                many seconds on both sides.
+            events: gives bearings (N, 2) and seconds after a time in microseconds (N,) of the events around it, within
+                so many seconds on both sides.
         """
         self.frames.append(PointFrame(frame.t_us, frame.ids.astype(np.int32), frame.bearing.astype(np.float32)))
         if self.map is None:
@@ -213,8 +216,8 @@ class Odometry:
         self.frames, self.hosts, self.last = [], [], None
 
     def _placed(self, start: Start) -> tuple[np.ndarray, np.ndarray]:
-        """Points (P, 3) and poses (C, 4, 4) of a start, moved and scaled into the world: its first camera stands where the
-        last map was lost, and the median depth is as it was there; 1 at the very first start."""
+        """Points (P, 3) and poses (C, 4, 4) of a start, moved and scaled into the world: its first camera stands where
+        the last map was lost, and the median depth is as it was there; 1 at the very first start."""
         depth = 1.0
         if self.segments:
             last = self.segments[-1].map
@@ -316,7 +319,7 @@ class Odometry:
         ]
 
     def _extend_map(self, around: tuple[np.ndarray, np.ndarray], twist: np.ndarray) -> None:
-        """The newest keyframe's edge image, new landmarks, new depth of edges, and the adjustment of the last keyframes."""
+        """The newest keyframe's edge image, new landmarks, new depth of edges, adjustment of the last keyframes."""
         assert self.map is not None
         newest = self.map.keyframes[-1]
         points = self.map.points[newest.landmark[newest.landmark >= 0]]

@@ -7,12 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from evslam.beside import in_thread
 from evslam.config import Config
 from evslam.geometry.camera import Camera
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.trajectory import camera_poses
 from evslam.odometry import Odometry
-from evslam.beside import in_thread
 from evslam.panoramic import PanoramicTracker
 from evslam.tracking.front_end import FrontEnd
 from evslam.tracking.gyro import Gyro

@@ -42,9 +42,9 @@ def pose_from_points(
 
     Args:
         frame: tracked points.
-        starts: poses T_cam_world (4, 4) to start from; the next is tried while the last one fits badly. From a predicted
-            pose with a narrow kernel the search falls into a mirrored minimum at every reversal of the motion, so the
-            first should be the last frame's pose.
+        starts: poses T_cam_world (4, 4) to start from; the next is tried while the last one fits badly. From a
+            predicted pose with a narrow kernel the search falls into a mirrored minimum at every reversal of the
+            motion, so the first should be the last frame's pose.
         map_: landmarks of the tracks.
         focal: pixels per unit of bearing.
         config: limits.
