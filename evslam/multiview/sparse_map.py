@@ -23,6 +23,7 @@ class Keyframe:
         landmark: (N,) int64, landmark of each observation; -1 for none.
         usable: (N,) bool, whether the observation may serve to triangulate its track.
         image: edge image; edges: points on its edges; None where there is none.
+        signed: (H, W) uint8, see `PointFrame`: what the place looks like; None where there is none.
     """
 
     t_us: int
@@ -33,6 +34,7 @@ class Keyframe:
     usable: np.ndarray = field(init=False)
     image: EdgeImage | None = None
     edges: EdgePoints | None = None
+    signed: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self.landmark = np.full(len(self.ids), -1, np.int64)
@@ -85,7 +87,7 @@ class SparseMap:
 
     def add_keyframe(self, frame: PointFrame, T_cam_world: np.ndarray, is_inlier: np.ndarray) -> Keyframe:
         """A frame (N points) becomes a keyframe; inliers (N,) bool observe the landmark of their track."""
-        keyframe = Keyframe(frame.t_us, T_cam_world, frame.ids, frame.bearing)
+        keyframe = Keyframe(frame.t_us, T_cam_world, frame.ids, frame.bearing, signed=frame.signed)
         landmark = self.landmarks(frame.ids)
         keyframe.landmark[is_inlier] = landmark[is_inlier]
         self.keyframes.append(keyframe)
