@@ -31,8 +31,10 @@ from evslam.settings import (
     KeyframeConfig,
     LandmarkConfig,
     LinkConfig,
+    LoopConfig,
     MapConfig,
     NoiseConfig,
+    PlacesConfig,
     PointsConfig,
     PoseConfig,
     RefineConfig,
@@ -69,6 +71,8 @@ class Config:
     link: LinkConfig
     window: WindowConfig
     refine: RefineConfig
+    places: PlacesConfig
+    loop: LoopConfig
     edges: EdgeConfig
     gyro: GyroConfig
     auto: AutoConfig
