@@ -532,6 +532,7 @@ class LoopConfig:
         guided_px: points that the first pose brings so close may be the same.
         scale_px: Cauchy scale.
         inlier_px: error in each of both images up to which a point agrees.
+        max_median_px: median error in each image; a view of a flat place from a wrong side fits worse.
         min_points: that must agree in both images ...
         min_spread_px: ... and spread so far, across and along.
         max_turn_deg: between the poses by the points of either view.
@@ -551,6 +552,7 @@ class LoopConfig:
     guided_px: float
     scale_px: float
     inlier_px: float
+    max_median_px: float
     min_points: int
     min_spread_px: tuple[float, ...]
     max_turn_deg: float

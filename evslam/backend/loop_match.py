@@ -56,6 +56,8 @@ def match_views(old: View, new: View, focal: float, config: LoopConfig) -> LoopM
         return None
     start = Similarity(pose[None, :3, :3], pose[None, :3, 3] / scale, np.array([1 / scale]))
     found, error_px = fit_two_ways(start, ours, theirs, focal, config.scale_px)
+    if np.median(error_px, 1).max() > config.max_median_px:
+        return None
     fits = (error_px < config.inlier_px).all(0)
     if fits.sum() < config.min_points or not _is_spread(focal * theirs.bearing[fits], config.min_spread_px):
         return None

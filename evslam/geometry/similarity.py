@@ -71,12 +71,3 @@ class Similarity:
         turn = Rotation.from_matrix(self.rotation).as_rotvec()
         return np.concatenate([self.translation, turn, np.log(self.scale)[:, None]], 1)
 
-
-def fit_similarity(source: np.ndarray, target: np.ndarray) -> Similarity:
-    """The similarity that takes points (N, 3) closest to others (N, 3) (Umeyama, PAMI 1991); one."""
-    a, b = source - source.mean(0), target - target.mean(0)
-    left, spread, right = np.linalg.svd(b.T @ a / len(a))
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right)) or 1.0])
-    rotation = (left * sign) @ right
-    scale = float((spread * sign).sum() / (a**2).sum(1).mean())
-    return Similarity(rotation[None], (target.mean(0) - scale * rotation @ source.mean(0))[None], np.array([scale]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 
 from evslam.mapping.edge_image import EdgeImager
@@ -33,11 +35,21 @@ def sweep_keyframe(map_: SparseMap, index: int, imager: EdgeImager, config: Link
     host.edges = spread(found, imager.config.cell_px, imager.config.max_points)
 
 
+def _revisits(map_: SparseMap) -> defaultdict[int, list[int]]:
+    """The keyframes that show the same place as each."""
+    found = defaultdict(list)
+    for old, new in map_.revisits:
+        found[old].append(new)
+        found[new].append(old)
+    return found
+
+
 def link_edges(
     map_: SparseMap, views: list[int], is_free: np.ndarray, imager: EdgeImager, config: LinkConfig
 ) -> EdgeLinks | None:
     """Edges of the free keyframes among `views`, as seen by others of them; None if there are none."""
     number_of, canvas = {view: number for number, view in enumerate(views)}, imager.canvas
+    revisits = _revisits(map_)
     parts: list[tuple[np.ndarray, ...]] = []
     hosts, rows, points, total = [], [], [], 0
     for view, free in zip(views, is_free, strict=True):
@@ -46,7 +58,8 @@ def link_edges(
             continue
         edges, in_host = host.edges, host.edges.points(canvas)
         T_world_host, count, seen = np.linalg.inv(host.T_cam_world), np.zeros(len(edges), np.int64), []
-        for number in (number_of[view + offset] for offset in config.offsets if view + offset in number_of):
+        others = [view + offset for offset in config.offsets] + revisits[view]
+        for number in (number_of[other] for other in others if other in number_of):
             target = map_.keyframes[views[number]]
             if target.image is None:
                 continue

@@ -60,12 +60,14 @@ class SparseMap:
         keyframes: in the order of time.
         points: (P, 3) float64, world positions of the landmarks.
         alive: (P,) bool, False for a landmark that was taken out.
+        revisits: pairs of keyframes, earlier and later, that show the same place.
     """
 
     def __init__(self) -> None:
         self.keyframes: list[Keyframe] = []
         self.points = np.zeros((0, 3))
         self.alive = np.zeros(0, bool)
+        self.revisits: list[tuple[int, int]] = []
         self._landmark_of_track = np.full(1024, -1, np.int64)
 
     def landmarks(self, ids: np.ndarray) -> np.ndarray:
@@ -113,6 +115,13 @@ class SparseMap:
             hit = (keyframe.landmark >= 0) & ~self.alive[keyframe.landmark]
             keyframe.landmark[hit] = -1
             keyframe.usable[hit] = False
+
+    def join_landmarks(self, kept: int, gone: int) -> None:
+        """What was seen of one landmark is seen of another, which is the same."""
+        self._landmark_of_track[self._landmark_of_track == gone] = kept
+        self.alive[gone] = False
+        for keyframe in self.keyframes:
+            keyframe.landmark[keyframe.landmark == gone] = kept
 
     def observations(self, views: list[int], landmarks: np.ndarray) -> Observations:
         """How keyframes `views` see `landmarks` (M,): views and points are numbered in the order given."""
