@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from evslam.backend.match_kernels import clear_matches, near_matches
 from evslam.backend.places import View
 from evslam.backend.two_way_fit import Sight, fit_two_ways
 from evslam.geometry.similarity import Similarity
@@ -39,12 +40,13 @@ def match_views(old: View, new: View, focal: float, config: LoopConfig) -> LoopM
         None unless enough points agree in both images, are spread over the image, and the pose of the new camera by the
         old points and that of the old camera by the new points turn by the same angle.
     """
-    rows = match_descriptors(old.descriptor, new.descriptor, config.ratio)
+    alike = old.descriptor @ new.descriptor.T
+    rows = clear_matches(alike, config.ratio)
     pose = _ransac_pose(old.points[rows[:, 0]], new.bearing[rows[:, 1]], focal, config)
     for _ in range(_GUIDED_ROUNDS):
         if pose is None:
             return None
-        rows = _near_matches(pose, old, new, focal, config)
+        rows = _near_rows(pose, alike, old, new, focal, config)
         pose = _pose(pose, old.points[rows[:, 0]], new.bearing[rows[:, 1]], focal, config)
     if pose is None:
         return None
@@ -64,36 +66,15 @@ def match_views(old: View, new: View, focal: float, config: LoopConfig) -> LoopM
     return LoopMatch(found, rows[fits])
 
 
-def match_descriptors(old: np.ndarray, new: np.ndarray, ratio: float) -> np.ndarray:
-    """Rows (M, 2) int64 of descriptors that are each other's nearest, clearly nearer than the second.
-
-    Args:
-        old: (N, 128) of unit length. new: (K, 128).
-        ratio: of the distance to the nearest over that to the second nearest of `new`, at most.
-    """
-    if len(old) < 2 or len(new) < 2:
-        return np.zeros((0, 2), np.int64)
-    square = 2 - 2 * old @ new.T
-    nearest = square.argmin(1)
-    two = np.partition(square, 1, axis=1)
-    clear = two[:, 0] < ratio**2 * two[:, 1]
-    mutual = square.argmin(0)[nearest] == np.arange(len(old))
-    row = np.flatnonzero(clear & mutual)
-    return np.stack([row, nearest[row]], 1)
-
-
-def _near_matches(pose: np.ndarray, old: View, new: View, focal: float, config: LoopConfig) -> np.ndarray:
+def _near_rows(
+    pose: np.ndarray, alike: np.ndarray, old: View, new: View, focal: float, config: LoopConfig
+) -> np.ndarray:
     """Rows (M, 2) of points that look most alike among those that the pose T_new_old brings close to each other."""
     moved = old.points @ pose[:3, :3].T + pose[:3, 3]
-    place = moved[:, :2] / np.maximum(moved[:, 2:], _NEAR)
-    apart = ((place[:, None] - new.bearing[None]) ** 2).sum(2) * focal**2
-    square = 2 - 2 * old.descriptor @ new.descriptor.T
-    square[(apart > config.guided_px**2) | (moved[:, 2:] < _NEAR)] = np.inf
-    nearest = square.argmin(1)
-    alike = square[np.arange(len(square)), nearest] < config.max_distance**2
-    mutual = square.argmin(0)[nearest] == np.arange(len(square))
-    row = np.flatnonzero(alike & mutual)
-    return np.stack([row, nearest[row]], 1)
+    depth = np.where(moved[:, 2:] > _NEAR, moved[:, 2:], np.nan)
+    least = 1 - config.max_distance**2 / 2
+    rows = near_matches(alike, moved[:, :2] / depth, new.bearing, config.guided_px / focal, least)
+    return np.asarray(rows)
 
 
 def _ransac_pose(points: np.ndarray, bearing: np.ndarray, focal: float, config: LoopConfig) -> np.ndarray | None:

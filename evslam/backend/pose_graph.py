@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
-from evslam.geometry.similarity import Similarity
+from evslam.geometry.similarity import Similarity, cross_matrix
 
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e-12, 1e6
 _ACCEPTED, _REJECTED = 0.1, 10.0  # factors of the damping
@@ -130,7 +130,7 @@ def _jacobians(nodes: Similarity, relations: Relations) -> tuple[np.ndarray, np.
     by_second[:, 6, 6] = 1.0
     turned = back.scale[:, None, None] * back.rotation
     by_first[:, :3, :3] = -turned
-    by_first[:, :3, 3:6] = turned @ _cross_matrix(between.translation)
+    by_first[:, :3, 3:6] = turned @ cross_matrix(between.translation)
     by_first[:, :3, 6] = -np.einsum("eij,ej->ei", turned, between.translation)
     by_first[:, 3:6, 3:6] = -bend @ np.swapaxes(between.rotation, 1, 2)
     by_first[:, 6, 6] = -1.0
@@ -142,17 +142,8 @@ def _rotation_jacobian(turn: np.ndarray) -> np.ndarray:
     angle = np.linalg.norm(turn, axis=1)
     safe = np.maximum(angle, _SMALL)
     factor = np.where(angle < 1e-4, 1 / 12, 1 / safe**2 - (1 + np.cos(safe)) / (2 * safe * np.sin(safe)))
-    cross = _cross_matrix(turn)
+    cross = cross_matrix(turn)
     return np.asarray(np.eye(3) + cross / 2 + factor[:, None, None] * (cross @ cross))
-
-
-def _cross_matrix(vectors: np.ndarray) -> np.ndarray:
-    """(N, 3, 3) of (N, 3): matrix times x is the cross product of the vector and x."""
-    matrix = np.zeros((len(vectors), 3, 3))
-    x, y, z = vectors.T
-    matrix[:, 0, 1], matrix[:, 0, 2], matrix[:, 1, 2] = -z, y, -x
-    matrix[:, 1, 0], matrix[:, 2, 0], matrix[:, 2, 1] = z, -y, x
-    return matrix
 
 
 def _solve(hessian: csc_array, gradient: np.ndarray, damping: float) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evslam.geometry.similarity import Similarity
+from evslam.geometry.similarity import Similarity, cross_matrix
 from evslam.multiview.projection_kernels import MAX_ERROR_PX, MIN_DEPTH
 
 _FIRST_DAMPING, _ACCEPTED, _REJECTED = 1e-4, 0.1, 10.0
@@ -73,10 +73,10 @@ def _linearise(now: Similarity, old: Sight, new: Sight, focal: float) -> tuple[n
     move = np.empty((2 * len(forth), 3, 7))
     count = len(forth)
     move[:count, :, :3] = turn
-    move[:count, :, 3:6] = -turn @ _cross_matrix(old.points)
+    move[:count, :, 3:6] = -turn @ cross_matrix(old.points)
     move[:count, :, 6] = old.points @ turn.T
     move[count:, :, :3] = -np.eye(3)
-    move[count:, :, 3:6] = _cross_matrix(back)
+    move[count:, :, 3:6] = cross_matrix(back)
     move[count:, :, 6] = -back
     place = np.concatenate([forth, back])
     depth = np.maximum(place[:, 2], MIN_DEPTH)
@@ -88,7 +88,3 @@ def _linearise(now: Similarity, old: Sight, new: Sight, focal: float) -> tuple[n
     by_place[:, :, 2] = -focal * bearing / depth[:, None]
     by_place[lost], error[lost] = 0.0, MAX_ERROR_PX / np.sqrt(2)
     return error, by_place @ move
-
-
-def _cross_matrix(vectors: np.ndarray) -> np.ndarray:
-    return np.cross(vectors[:, None], np.eye(3)[None])

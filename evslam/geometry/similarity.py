@@ -71,3 +71,11 @@ class Similarity:
         turn = Rotation.from_matrix(self.rotation).as_rotvec()
         return np.concatenate([self.translation, turn, np.log(self.scale)[:, None]], 1)
 
+
+def cross_matrix(vectors: np.ndarray) -> np.ndarray:
+    """(N, 3, 3) of (N, 3): matrix times x is the cross product of the vector and x."""
+    matrix = np.zeros((len(vectors), 3, 3))
+    x, y, z = vectors.T
+    matrix[:, 0, 1], matrix[:, 0, 2], matrix[:, 1, 2] = -z, y, -x
+    matrix[:, 1, 0], matrix[:, 2, 0], matrix[:, 2, 1] = z, -y, x
+    return matrix
