@@ -44,7 +44,7 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
     times, poses, key_times, key_poses, points = [], [], [], [], []
     for segment in odometry.all_segments():
         if config.refine.use:
-            refine(segment.map, odometry.imager, config)
+            refine(segment.map, odometry.mapper.imager, config)
         t_us, T_cam_world = final_poses(segment.map, segment.frames, odometry.focal, config)
         times.append(t_us)
         poses.append(T_cam_world)
