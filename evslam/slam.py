@@ -156,7 +156,7 @@ class SpatialSlam:
         state = self.odometry.add(frame, self.front_end.builder.around)
         return TrackResult(
             t_ref_us=frame.t_us,
-            T_world_cam=torch.from_numpy(camera_poses(self.odometry.T_cam_world[None])[0]),
+            T_world_cam=torch.from_numpy(camera_poses(self.odometry.best_pose[None])[0]),
             twist=torch.from_numpy(self.odometry.twist),
             state=state,
             contrast=self.odometry.inlier_share,
