@@ -54,6 +54,7 @@ _CLASSES = (
     Bootstrap,
     Keyframe,
     SparseMap,
+    EdgeHost,
     EdgeImage,
     EdgeLevel,
     EdgePoints,
