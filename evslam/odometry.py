@@ -326,10 +326,9 @@ class Odometry:
         points = self.map.points[newest.landmark[newest.landmark >= 0]]
         newest.image = self._edge_image(newest.T_cam_world, points, around, twist)
         add_new_landmarks(self.map, self.imager.canvas, self.config.landmark)
-        newest = len(self.map.keyframes) - 1
-        for before in self.config.link.resweep:
-            if newest - before >= 0:
-                sweep_keyframe(self.map, newest - before, self.imager, self.config.link)
+        for index in (len(self.map.keyframes) - 1 - before for before in self.config.link.resweep):
+            if index >= 0:
+                sweep_keyframe(self.map, index, self.imager, self.config.link)
         window = choose_window(self.map, self.config.window)
         links = link_edges(self.map, window.views, window.is_free, self.imager, self.config.link)
         adjust_window(self.map, window, self.focal, self.config.window, links)
