@@ -18,7 +18,7 @@ from evslam.mapping.edge_pose import EdgeHost, pose_from_edges
 from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
 from evslam.mapping.landmarks import add_new_landmarks
 from evslam.multiview.edges import EdgeImage, EdgeLevel, EdgePoints
-from evslam.multiview.observations import Observations
+from evslam.multiview.observations import Observations, PointSightings
 from evslam.multiview.sparse_map import Keyframe, SparseMap, rows_of
 from evslam.settings import BootstrapConfig
 from evslam.state import from_state, to_state
@@ -59,6 +59,8 @@ _CLASSES = (
     EdgeLevel,
     EdgePoints,
     PointFrame,
+    PointPose,
+    PointSightings,
     Observations,
     Segment,
     BootstrapConfig,
