@@ -51,6 +51,7 @@ def test_metrics_tell_of_starts_and_keyframes(finished: Path) -> None:
     assert metrics["mode"] == "6dof"
     assert metrics["starts"] == 1
     assert metrics["start_attempts"] >= 2
+    assert metrics["waiting_for"] is None
     assert metrics["losses"] == 0
     assert set(metrics["states"]) == {"starting", "tracking"}
     assert 0 < metrics["refine_wall_s"] < metrics["wall_s"]
