@@ -106,7 +106,8 @@ def _loop(old: int, new: int, views: list[View | None], focal: float, config: Lo
     found = None if ours is None or theirs is None else match_views(ours, theirs, focal, config)
     if found is None:
         return None
-    assert ours is not None and theirs is not None
+    assert ours is not None
+    assert theirs is not None
     pairs = np.stack([ours.landmark[found.rows[:, 0]], theirs.landmark[found.rows[:, 1]]], 1)
     pairs = pairs[(pairs >= 0).all(1) & (pairs[:, 0] != pairs[:, 1])]
     return Loop(old, new, found.new_from_old, pairs, len(found.rows))
