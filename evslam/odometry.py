@@ -192,8 +192,8 @@ class Odometry:
         return start
 
     def _is_refuted(self, frame: PointFrame) -> bool:
-        """For some time after a start, others are looked for over longer baselines: one that tells another path is begun
-        with instead."""
+        """For some time after a start, others are looked for over longer baselines: one that tells another path is
+        begun with instead."""
         if frame.t_us > self.verify_until_us:
             return False
         start = self._look_for_start(frame)
