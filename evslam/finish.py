@@ -52,7 +52,8 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
         key_poses += [keyframe.T_cam_world for keyframe in segment.map.keyframes]
         points.append(map_points(segment.map, slam.canvas))
     figures: dict[str, Any] = {"map_points": 0, "keyframes": len(key_times), "starts": odometry.num_starts}
-    figures |= {"start_attempts": odometry.num_attempts, "waiting_for": odometry.bootstrap.reason}
+    waiting_for = odometry.bootstrap.reason if odometry.map is None else None
+    figures |= {"start_attempts": odometry.num_attempts, "waiting_for": waiting_for}
     if not times or not config.refine.use:
         writer.write_final(online, None)
     if not times:

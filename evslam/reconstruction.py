@@ -45,31 +45,26 @@ def final_poses(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Times (N,) in microseconds and poses T_cam_world (N, 4, 4) of all frames that the map can place.
 
-    Frames are placed by their points, outwards from the keyframes, then bent to agree with the keyframes.
+    Frames are placed by their points, from the keyframes on in both directions, then bent to agree with the keyframes.
     """
     key_us = np.array([keyframe.t_us for keyframe in map_.keyframes])
     by_time = {keyframe.t_us: keyframe.T_cam_world for keyframe in map_.keyframes}
-    times = np.array([frame.t_us for frame in frames])
     found: dict[int, np.ndarray] = {}
-
-    def place(order: range) -> None:
+    for order in (frames, frames[::-1]):
         last: np.ndarray | None = None
-        for index in order:
-            frame = frames[index]
+        for frame in order:
             start = by_time.get(frame.t_us, last)
-            if start is None or frame.t_us in found:
-                continue
-            whole = replace(frame, ids=frame.ids.astype(np.int64), bearing=frame.bearing.astype(float))
-            pose = pose_from_points(whole, [start], map_, focal, config.pose)
-            last = None if pose is None else pose.T_cam_world
-            if last is not None:
-                found[frame.t_us] = last
-
-    place(range(int(np.searchsorted(times, key_us[0])), len(frames)))
-    place(range(int(np.searchsorted(times, key_us[0])), -1, -1))
-    t_us = np.array(sorted(found))
-    poses = np.stack([found[t] for t in t_us.tolist()])
+            if frame.t_us not in found and start is not None:
+                whole = replace(frame, ids=frame.ids.astype(np.int64), bearing=frame.bearing.astype(float))
+                pose = pose_from_points(whole, [start], map_, focal, config.pose)
+                if pose is not None:
+                    found[frame.t_us] = pose.T_cam_world
+            last = found.get(frame.t_us)
+    t_us = np.array(sorted(found), np.int64)
+    poses = np.array([found[t] for t in t_us.tolist()]).reshape(-1, 4, 4)
     known = np.isin(key_us, t_us)
+    if not known.any():
+        return t_us, poses
     key_poses = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])[known]
     return t_us, corrected(t_us, poses, key_us[known], np.searchsorted(t_us, key_us[known]), key_poses)
 

@@ -126,7 +126,7 @@ class FrameBuilder:
     def _remember(self, batch: EventBatch) -> None:
         focal, centre = np.float32(self.canvas.focal), self.canvas.centre.astype(np.float32)
         self.recent.append((batch.t_ref_us, batch.t.numpy(), batch.bearing.numpy() * focal + centre))
-        while self.recent and self.recent[0][0] < batch.stop_us - 1e6 * (self.config.window_s[1] + 0.05):
+        while len(self.recent) > 1 and self.recent[0][0] < batch.stop_us - 1e6 * (self.config.window_s[1] + 0.05):
             self.recent.popleft()
         self.now_us = batch.stop_us
 

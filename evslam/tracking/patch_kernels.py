@@ -162,24 +162,10 @@ def follow(levels: Any, border: int, start: Any, guess: Any, linear: Any, invers
         found = False
         for level in range(len(previous) - 1, -1, -1):
             scale = 1.0 / 2**level
-            moments = cut_template(
-                previous[level],
-                start[i, 0] * scale + border,
-                start[i, 1] * scale + border,
-                inverse,
-                scratch,
-                template,
-                gradient,
-            )
-            u, v, found = align(
-                current[level],
-                template,
-                gradient,
-                moments,
-                (x * scale + border, y * scale + border),
-                iterations,
-                tolerance,
-            )
+            u, v = start[i, 0] * scale + border, start[i, 1] * scale + border
+            moments = cut_template(previous[level], u, v, inverse, scratch, template, gradient)
+            place = (x * scale + border, y * scale + border)
+            u, v, found = align(current[level], template, gradient, moments, place, iterations, tolerance)
             if found:
                 x, y = (u - border) / scale, (v - border) / scale
         if not found:

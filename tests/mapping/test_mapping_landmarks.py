@@ -80,3 +80,56 @@ def test_only_tracks_of_the_newest_keyframe_are_looked_at() -> None:
     assert add_new_landmarks(map_, scene.CANVAS, CONFIG) == 30
     assert (map_.landmarks(np.arange(30)) == -1).all()  # not even guessed
     assert map_.keyframes[0].landmark.tolist() == [-1] * 30 + list(range(30))
+
+
+def slanted(number: int = 200) -> np.ndarray:
+    """Points (N, 3) on a slanted plane."""
+    place = np.random.default_rng(6).uniform(-0.4, 0.4, (number, 2))
+    depth = 3.0 / (1.0 - 0.8 * place[:, 0])
+    return np.column_stack([place * depth[:, None], depth])
+
+
+def map_of_plane_with_new_tracks() -> tuple[SparseMap, np.ndarray, np.ndarray]:
+    """Tracks from 150 on appear in the newest keyframe; also the points, and the true depths there."""
+    points, pose = slanted(), scene.arc(4)[-1]
+    map_ = scene.true_map(4, points[:150], noise_px=0.0)
+    last = map_.keyframes.pop()
+    frame = scene.point_frame(last.t_us, pose, points, np.random.default_rng(0), 0.0)
+    map_.add_keyframe(frame, pose, np.arange(len(points)) < 150)
+    return map_, points, (points @ pose[:3, :3].T + pose[:3, 3])[:, 2]
+
+
+def test_new_tracks_get_the_depth_of_their_surroundings_for_a_guess() -> None:
+    map_, _, depth = map_of_plane_with_new_tracks()
+    assert add_new_landmarks(map_, scene.CANVAS, CONFIG) == 0
+    newest, new = map_.keyframes[-1], np.arange(150, 200)
+    landmark = map_.landmarks(new)
+    assert (landmark >= 0).all()
+    assert not is_firm(map_, new).any()
+    assert is_firm(map_, np.arange(150)).all()
+    assert np.array_equal(newest.landmark[150:], landmark)
+    pose = newest.T_cam_world
+    local = map_.points[landmark] @ pose[:3, :3].T + pose[:3, 3]
+    assert np.median(np.abs(local[:, 2] / depth[150:] - 1)) < 0.05
+    assert np.abs(local[:, :2] / local[:, 2:] - newest.bearing[150:]).max() < 1e-9
+
+
+def test_a_guess_becomes_firm_once_parallax_tells() -> None:
+    map_, points, _ = map_of_plane_with_new_tracks()
+    add_new_landmarks(map_, scene.CANVAS, CONFIG)
+    guesses, newest = map_.landmarks(np.arange(150, 200)), map_.keyframes[-1]
+    rng = np.random.default_rng(0)
+    for number in range(1, 4):
+        pose = newest.T_cam_world.copy()
+        pose[:3, 3] -= [0.25 * number, 0.0, 0.0]
+        frame = scene.point_frame(newest.t_us + number, pose, points, rng, 0.0)
+        map_.add_keyframe(frame, pose, np.ones(len(points), bool))
+        firm = add_new_landmarks(map_, scene.CANVAS, CONFIG)
+        if number < 2:
+            assert firm == 0  # two keyframes are too few
+            assert np.array_equal(map_.landmarks(np.arange(150, 200)), guesses)
+    landmark = map_.landmarks(np.arange(150, 200))
+    assert is_firm(map_, np.arange(200)).all()
+    assert np.abs(map_.points[landmark] - points[150:]).max() < 1e-4
+    assert not map_.alive[guesses].any()
+    assert np.array_equal(newest.landmark[150:], landmark)

@@ -106,3 +106,13 @@ def test_room_grows_with_the_numbers_of_tracks(largest: int) -> None:
     assert map_.landmarks(np.array([3, largest])).tolist() == [0, -1]
     map_.add_landmarks(np.ones((1, 3)), np.array([largest]))
     assert map_.landmarks(np.array([largest, largest + 1])).tolist() == [3, -1]
+
+
+def test_joined_landmarks_are_one_for_tracks_and_keyframes() -> None:
+    map_ = make_map()
+    map_.join_landmarks(0, 1)
+    assert map_.landmarks(np.array([3, 5, 8])).tolist() == [0, 0, 2]
+    assert map_.keyframes[0].landmark.tolist() == [0, 0, -1]
+    assert map_.keyframes[1].landmark.tolist() == [0, -1, -1]
+    assert map_.alive.tolist() == [True, False, True]
+    assert len(map_.observations([0, 1], np.array([0, 2]))) == 3

@@ -166,6 +166,19 @@ def test_a_batch_without_events_only_forgets() -> None:
     assert np.isfinite(frame.levels[0]).all()
 
 
+def test_a_long_silence_leaves_an_empty_window() -> None:
+    builder = FrameBuilder(CANVAS, CONFIG)
+    builder.build(line_batch(0, 400.0), np.zeros(6), 400.0)
+    silent = sensor_batch(np.zeros(0, int), np.zeros(0, int), np.zeros(0, int), STEP_US, np.zeros(0, bool))
+    silent = replace(silent, t_ref_us=STEP_US + 1_000_000, stop_us=STEP_US + 2_000_000)
+    frame = builder.build(silent, np.zeros(6), 400.0)
+    assert frame.num_events == 0
+    assert not frame.votes.any()
+    assert np.abs(builder.leaky).max() < 1e-6
+    assert len(builder.around(1_000_000, 0.1)[0]) == 0
+    assert builder.build(line_batch(401, 0.0), np.zeros(6), 400.0).num_events > 1000
+
+
 def test_batches_without_sensor_pixels_are_refused() -> None:
     with pytest.raises(ValueError, match="sensor pixels"):
         FrameBuilder(CANVAS, CONFIG).build(replace(line_batch(0, 400.0), pixel=None), np.zeros(6), 1.0)

@@ -1,0 +1,64 @@
+"""A moment's pose from the edges of a known plane and a few noisy landmarks."""
+
+from __future__ import annotations
+
+import edge_scene as scene
+import numpy as np
+from map_scenes import CONFIG, pose_error, project
+from scipy.spatial.transform import Rotation
+
+from evslam.mapping.edge_pose import EdgeHost, pose_from_edges
+from evslam.mapping.edge_sweep import ridge_points, tangents
+from evslam.multiview.edges import EdgePoints
+from evslam.multiview.observations import PointSightings
+from evslam.multiview.pose import PoseSettings, estimate_pose
+
+IMAGER = scene.imager()
+CANVAS = IMAGER.canvas
+LINES = scene.lines()
+
+
+def true_pose() -> np.ndarray:
+    pose = scene.moved(-0.1, 0.06, 0.05)
+    pose[:3, :3] = Rotation.from_rotvec([0.02, -0.03, 0.05]).as_matrix()
+    return pose
+
+
+def host(T_cam_world: np.ndarray) -> EdgeHost:
+    """Edges of a keyframe with exact depth: its camera looks straight at the plane."""
+    image = scene.image_from(IMAGER, LINES, T_cam_world)
+    pixel = ridge_points(IMAGER, image)
+    depth = np.full(len(pixel), scene.DEPTH + T_cam_world[2, 3])
+    edges = EdgePoints(pixel, 1 / depth, 0.01 / depth, tangents(image.band, pixel), np.ones(len(pixel)))
+    return EdgeHost.of(edges, T_cam_world, IMAGER)
+
+
+HOSTS = [host(scene.moved(x, y, z)) for x, y, z in ((0.0, 0.0, 0.0), (0.1, -0.1, 0.1))]
+IMAGE = scene.image_from(IMAGER, LINES, true_pose())
+
+
+def sightings(number: int, noise_px: float) -> PointSightings:
+    points = LINES[:: len(LINES) // number][:number]
+    noise = np.random.default_rng(0).normal(0, noise_px / CANVAS.focal, (number, 2))
+    return PointSightings(points, project(true_pose(), points) + noise, np.ones(number))
+
+
+def test_edges_make_the_pose_better_than_a_few_noisy_points_can() -> None:
+    seen = sightings(20, noise_px=1.0)
+    settings = PoseSettings(CANVAS.focal, 1.0, 10)
+    by_points = estimate_pose(true_pose(), seen.points, seen.bearing, None, seen.weight, settings).T_cam_world
+    fit = pose_from_edges(IMAGER, IMAGE, HOSTS, by_points, seen, CONFIG.edge_pose)
+    assert fit is not None
+    apart, turned = pose_error(fit.T_cam_world, true_pose())
+    assert apart < 0.004
+    assert turned < 0.1
+    assert apart < 0.4 * pose_error(by_points, true_pose())[0]
+
+
+def test_with_few_edges_there_is_no_pose() -> None:
+    seen = sightings(20, noise_px=0.0)
+    far = scene.moved(5.0) @ true_pose()
+    blank = IMAGER.of_votes(np.zeros((CANVAS.height, CANVAS.width), np.float32), 0)
+    assert pose_from_edges(IMAGER, IMAGE, [], true_pose(), seen, CONFIG.edge_pose) is None
+    assert pose_from_edges(IMAGER, IMAGE, HOSTS, far, seen, CONFIG.edge_pose) is None
+    assert pose_from_edges(IMAGER, blank, HOSTS, true_pose(), seen, CONFIG.edge_pose) is None

@@ -1,0 +1,125 @@
+"""A camera that moves through a room of boxes, from events to trajectory, keyframes, map and picture."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+from evslam.config import load_config
+from evslam.demo import write_simulation
+from evslam.eval.evaluate import evaluate_run
+from evslam.io.results import read_ply
+from evslam.io.trajectory import load_trajectory
+from evslam.outputs import RunWriter
+from evslam.runner import run
+from evslam.session import RunOptions
+from evslam.types import TrackResult
+
+CONFIG = load_config(overrides=["mode=6dof"])
+DURATION_S = 1.4
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("boxes") / "recording"
+    write_simulation("boxes_6dof", folder, seed=1, duration_s=DURATION_S)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finished") / "run"
+    run(RunOptions(recording, out, progress=False), CONFIG)
+    return out
+
+
+def test_the_trajectory_is_that_of_the_camera(finished: Path) -> None:
+    figures = evaluate_run(finished)
+    assert figures["position"]["ate_sim3"]["rmse_percent_of_path"] < 1.5
+    assert figures["position"]["null"]["rmse_percent_of_path"] > 20
+    assert figures["rotation"]["absolute_best"]["rmse"] < 0.5
+    assert figures["coverage"]["percent"] > 90  # also before the start, which needs half a second and more
+
+
+def test_metrics_tell_of_starts_and_keyframes(finished: Path) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["mode"] == "6dof"
+    assert metrics["starts"] == 1
+    assert metrics["start_attempts"] >= 2
+    assert metrics["waiting_for"] is None
+    assert metrics["losses"] == 0
+    assert set(metrics["states"]) == {"starting", "tracking"}
+    assert 0 < metrics["refine_wall_s"] < metrics["wall_s"]
+    assert metrics["keyframes"] == len(load_trajectory(finished / "keyframes.txt"))
+    assert metrics["map_points"] == len(read_ply(finished / "map.ply").points)
+
+
+def test_keyframes_lie_on_the_trajectory(finished: Path) -> None:
+    keyframes, final = (load_trajectory(finished / name) for name in ("keyframes.txt", "trajectory.txt"))
+    online = load_trajectory(finished / "trajectory_online.txt")
+    assert len(keyframes) >= 8
+    assert np.isin(keyframes.t_us, final.t_us).all()
+    same = final.poses[np.isin(final.t_us, keyframes.t_us)]
+    assert np.abs(same[:, :3] - keyframes.poses[:, :3]).max() < 1e-6
+    assert np.abs(np.abs((same[:, 3:] * keyframes.poses[:, 3:]).sum(1)) - 1).max() < 1e-6
+    assert np.isin(online.t_us, final.t_us).all()
+    assert final.t_us[0] < online.t_us[0] - 300_000
+
+
+def test_the_map_holds_points_before_the_camera(finished: Path) -> None:
+    points = read_ply(finished / "map.ply").points
+    assert len(points) > 500
+    depth = points[:, 2]  # the world is the first camera
+    assert np.median(depth) == pytest.approx(1, rel=0.5)  # in units of the median depth at the start
+    assert (depth > 0).mean() > 0.98
+
+
+def test_a_picture_shows_a_keyframe(finished: Path) -> None:
+    image = imageio.imread(finished / "images" / "keyframe.png")
+    colour = np.ptp(image[..., :3].astype(int), axis=2)
+    assert image.shape[0] > 100
+    assert (colour > 50).sum() > 200  # edges with depth
+
+
+class _Interrupt:
+    """Sends Ctrl-C after so many batches."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+        self.left, self.write = after, RunWriter.write
+        monkeypatch.setattr(RunWriter, "write", lambda writer, result: self(writer, result))
+
+    def __call__(self, writer: RunWriter, result: TrackResult) -> None:
+        self.write(writer, result)
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("after", [30, 62], ids=["before the start", "after it"])
+def test_an_interrupted_run_goes_on_to_the_same_result(
+    recording: Path, finished: Path, after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        _Interrupt(patch, after)
+        metrics = run(RunOptions(recording, tmp_path / "run", progress=False), CONFIG)
+    assert metrics["status"] == "interrupted"
+    assert metrics["batches"] == after
+    assert (tmp_path / "run" / "map.ply").exists() == (metrics["starts"] > 0)
+    run(RunOptions(recording, tmp_path / "run", resume=True, progress=False), CONFIG)
+    for name in ("trajectory.txt", "trajectory_online.txt", "keyframes.txt", "batches.csv"):
+        assert (tmp_path / "run" / name).read_text() == (finished / name).read_text(), name
+
+
+def test_a_camera_that_only_turns_does_not_start(tiny_recording: Path, tmp_path: Path) -> None:
+    metrics = run(RunOptions(tiny_recording, tmp_path / "run", progress=False), CONFIG)
+    assert metrics["status"] == "lost"
+    assert (metrics["starts"], metrics["keyframes"], metrics["map_points"]) == (0, 0, 0)
+    assert "parallax" in metrics["waiting_for"]
+    assert set(metrics["states"]) == {"starting"}
+    assert len(load_trajectory(tmp_path / "run" / "trajectory.txt", minimum=0)) == 0
+    assert not (tmp_path / "run" / "map.ply").exists()

@@ -1,0 +1,79 @@
+"""The final estimate: every frame that the map can place, those before the start too."""
+
+from __future__ import annotations
+
+import map_scenes as scene
+import numpy as np
+import pytest
+
+from evslam.multiview.edges import EdgePoints
+from evslam.multiview.sparse_map import SparseMap
+from evslam.reconstruction import final_poses, map_points
+from evslam.types import PointFrame
+
+POINTS = scene.cloud()
+TRUE = scene.arc(41)
+KEYS = (10, 18, 26, 34)
+
+
+def map_and_frames(noise_px: float) -> tuple[SparseMap, list[PointFrame]]:
+    """Forty frames, the keyframes of an exact map among them; frames in single precision, as they are kept."""
+    rng, map_ = np.random.default_rng(0), SparseMap()
+    map_.add_landmarks(POINTS, np.arange(len(POINTS)))
+    frames = [scene.point_frame(k * 10_000, pose, POINTS, rng, noise_px) for k, pose in enumerate(TRUE)]
+    for k in KEYS:
+        map_.add_keyframe(frames[k], TRUE[k], np.ones(len(POINTS), bool))
+    return map_, [PointFrame(f.t_us, f.ids.astype(np.int32), f.bearing.astype(np.float32)) for f in frames]
+
+
+def test_all_frames_are_placed_from_before_the_start_to_the_end() -> None:
+    map_, frames = map_and_frames(noise_px=0.2)
+    t_us, poses = final_poses(map_, frames, scene.FOCAL, scene.CONFIG)
+    assert t_us.tolist() == [k * 10_000 for k in range(41)]
+    errors = np.array([scene.pose_error(one, other) for one, other in zip(poses, TRUE, strict=True)])
+    assert errors[:, 0].max() < 0.02
+    assert errors[:, 1].max() < 0.3
+    assert np.abs(poses[list(KEYS)] - TRUE[list(KEYS)]).max() < 1e-9
+
+
+def test_frames_agree_with_keyframes_that_edges_have_moved() -> None:
+    map_, frames = map_and_frames(noise_px=0.0)
+    moved = np.eye(4)
+    moved[0, 3] = 0.02
+    for keyframe in map_.keyframes[1:3]:
+        keyframe.T_cam_world = moved @ keyframe.T_cam_world
+    _, poses = final_poses(map_, frames, scene.FOCAL, scene.CONFIG)
+    shift = (poses @ np.linalg.inv(TRUE))[:, 0, 3]
+    assert np.allclose(
+        shift[[0, 10, 14, 18, 22, 26, 30, 34, 40]], [0, 0, 0.01, 0.02, 0.02, 0.02, 0.01, 0, 0], atol=1e-5
+    )
+
+
+def test_frames_without_landmarks_are_left_out() -> None:
+    map_, frames = map_and_frames(noise_px=0.0)
+    for k in (0, 1, 2, 20, 21, 39, 40):
+        frames[k] = PointFrame(frames[k].t_us, frames[k].ids + 5000, frames[k].bearing)
+    t_us, _ = final_poses(map_, frames, scene.FOCAL, scene.CONFIG)
+    assert (t_us // 10_000).tolist() == sorted(set(range(41)) - {0, 1, 2, 20, 21, 39, 40})
+
+
+def test_a_map_that_places_no_frame_gives_no_pose() -> None:
+    map_, frames = map_and_frames(noise_px=0.0)
+    strange = [PointFrame(f.t_us, f.ids + 5000, f.bearing) for f in frames]
+    t_us, poses = final_poses(map_, strange, scene.FOCAL, scene.CONFIG)
+    assert len(t_us) == 0
+    assert poses.shape == (0, 4, 4)
+
+
+def test_map_holds_living_landmarks_and_edges_in_the_world() -> None:
+    map_, _ = map_and_frames(noise_px=0.0)
+    map_.remove_landmarks(np.arange(100))
+    pixel = scene.CANVAS.pixels(scene.project(TRUE[KEYS[1]], POINTS[:2]))
+    depth = (POINTS[:2] @ TRUE[KEYS[1]][:3, :3].T + TRUE[KEYS[1]][:3, 3])[:, 2]
+    map_.keyframes[1].edges = EdgePoints(pixel, 1 / depth, np.ones(2), np.ones((2, 2)), np.array([0.4, 1.2]))
+    found = map_points(map_, scene.CANVAS)
+    assert len(found.points) == len(POINTS) - 100 + 2
+    assert np.allclose(found.points[: len(POINTS) - 100], POINTS[100:])
+    assert np.allclose(found.points[-2:], POINTS[:2], atol=1e-6)
+    assert found.confidence[-2:] == pytest.approx([0.4, 1.0])
+    assert (found.confidence[:-2] == 1).all()

@@ -1,0 +1,77 @@
+"""The pose of a frame from its landmarks: exact, robust, and honest about too little."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import map_scenes as scene
+import numpy as np
+import pytest
+
+from evslam.multiview.sparse_map import SparseMap
+from evslam.tracking.point_pose import pose_from_points
+from evslam.types import PointFrame
+
+CONFIG = scene.CONFIG.pose
+POINTS = scene.cloud()
+TRUE = scene.arc(20)
+
+
+def frame_and_map(noise_px: float = 0.3) -> tuple[PointFrame, SparseMap]:
+    """The frame of pose 10, in which tracks from 100 on have no landmark."""
+    map_ = SparseMap()
+    map_.add_landmarks(POINTS[:100], np.arange(100))
+    return scene.point_frame(0, TRUE[10], POINTS, np.random.default_rng(1), noise_px), map_
+
+
+def test_the_pose_is_found_from_the_last_one() -> None:
+    frame, map_ = frame_and_map()
+    found = pose_from_points(frame, [TRUE[9]], map_, scene.FOCAL, CONFIG)
+    assert found is not None
+    apart, turned = scene.pose_error(found.T_cam_world, TRUE[10])
+    assert apart < 0.01
+    assert turned < 0.15
+    assert found.rows.tolist() == list(range(100))
+    assert found.num_inliers == 100
+    assert np.sqrt((found.error_px**2).mean()) == pytest.approx(0.3 * np.sqrt(2), rel=0.15)
+
+
+def test_a_third_of_the_tracks_may_be_wrong() -> None:
+    frame, map_ = frame_and_map()
+    frame.bearing[::3] += np.random.default_rng(2).uniform(-0.3, 0.3, (40, 2))
+    found = pose_from_points(frame, [TRUE[9]], map_, scene.FOCAL, CONFIG)
+    assert found is not None
+    assert scene.pose_error(found.T_cam_world, TRUE[10])[0] < 0.015
+    assert 60 <= found.num_inliers <= 75
+    assert np.isin(np.flatnonzero(found.error_px > CONFIG.misfit_px), np.arange(0, 120, 3)).all()
+
+
+def test_a_second_start_is_tried_where_the_first_one_fails() -> None:
+    frame, map_ = frame_and_map()
+    behind = np.diag([-1.0, 1, -1, 1])
+    assert pose_from_points(frame, [behind], map_, scene.FOCAL, CONFIG) is None
+    found = pose_from_points(frame, [behind, TRUE[9]], map_, scene.FOCAL, CONFIG)
+    assert found is not None
+    assert scene.pose_error(found.T_cam_world, TRUE[10])[0] < 0.01
+
+
+def test_too_few_landmarks_or_too_few_that_agree_give_no_pose() -> None:
+    frame, map_ = frame_and_map()
+    few = PointFrame(0, frame.ids[: CONFIG.min_points - 1], frame.bearing[: CONFIG.min_points - 1])
+    assert pose_from_points(few, [TRUE[9]], map_, scene.FOCAL, CONFIG) is None
+    frame.bearing[:80] = np.random.default_rng(3).uniform(-0.5, 0.5, (80, 2))
+    assert pose_from_points(frame, [TRUE[9]], map_, scene.FOCAL, CONFIG) is None
+
+
+def test_guessed_depths_count_less_the_more_is_known() -> None:
+    """Half of the landmarks are guesses, all of them too far away."""
+    errors = []
+    for guessed in (False, True):
+        frame, _ = frame_and_map(0.0)
+        map_ = SparseMap()
+        map_.add_landmarks(POINTS[:50], np.arange(50))
+        map_.add_landmarks(1.3 * POINTS[50:100], np.arange(50, 100), firm=not guessed)
+        found = pose_from_points(frame, [TRUE[10]], map_, scene.FOCAL, replace(CONFIG, enough_points=50))
+        assert found is not None
+        errors.append(scene.pose_error(found.T_cam_world, TRUE[10])[0])
+    assert errors[1] < 1e-4 < errors[0]
