@@ -507,7 +507,8 @@ class PlacesConfig:
         cell_px: one point of each cell is described.
         patch_px: SIFT's diameter of a point.
         words: of the vocabulary by which keyframes that look alike are found.
-        candidates: keyframes that are looked at for each one.
+        candidates: keyframes that are looked at for each one, the most alike first ...
+        enough: ... until so many show the same place.
         min_gap: keyframes that must lie between.
     """
 
@@ -516,6 +517,7 @@ class PlacesConfig:
     patch_px: float
     words: int
     candidates: int
+    enough: int
     min_gap: int
 
 

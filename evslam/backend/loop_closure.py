@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -48,10 +49,9 @@ def find_loops(map_: SparseMap, canvas: Canvas, places: PlacesConfig, config: Lo
     loops = []
     for new in range(places.min_gap, len(views)):
         alike = summaries[: new - places.min_gap] @ summaries[new]
-        for old in np.argsort(-alike, kind="stable")[: places.candidates].tolist():
-            loop = _loop(old, new, views, canvas.focal, config)
-            if loop is not None:
-                loops.append(loop)
+        candidates = np.argsort(-alike, kind="stable")[: places.candidates].tolist()
+        found = (_loop(old, new, views, canvas.focal, config) for old in candidates)
+        loops += islice((loop for loop in found if loop is not None), places.enough)
     return _confirmed(map_, loops, config)
 
 
