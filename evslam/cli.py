@@ -190,7 +190,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 def _simulate(arguments: argparse.Namespace) -> int:
     from evslam.demo import write_simulation
 
-    count = write_simulation(arguments.name, arguments.out, arguments.seed, arguments.duration)
+    count = write_simulation(arguments.name, arguments.out, arguments.seed, arguments.duration, arguments.sensor)
     print(f"{count} events of {arguments.name} (seed {arguments.seed}) written to {arguments.out}")
     return 0
 
@@ -311,6 +311,9 @@ def _add_recordings(commands: Any) -> None:
     simulate.add_argument("--out", type=Path, required=True, help="new folder")
     simulate.add_argument("--seed", type=int, default=0)
     simulate.add_argument("--duration", type=float, metavar="S", help="seconds (default: the sequence's own)")
+    simulate.add_argument(
+        "--sensor", default="standard", help="standard, or sparse: higher thresholds, twice the noise"
+    )
     simulate.set_defaults(command=_simulate)
 
 

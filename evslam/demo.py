@@ -21,13 +21,15 @@ from evslam.viz.scene import render_scene
 DEMO_SEQUENCE = "demo"
 
 
-def write_simulation(name: str, folder: Path, seed: int, duration_s: float | None = None) -> int:
+def write_simulation(
+    name: str, folder: Path, seed: int, duration_s: float | None = None, sensor: str = "standard"
+) -> int:
     """Simulate a sequence into a recording folder, with progress; returns the number of events.
 
     Raises:
-        ConfigError: unknown sequence. DataError: the folder holds a recording already.
+        ConfigError: unknown sequence or sensor. DataError: the folder holds a recording already.
     """
-    config = sequence(name, seed=seed, duration=duration_s)
+    config = sequence(name, seed=seed, duration=duration_s, sensor=sensor)
     simulation = simulate(config)
     with progress_bar(f"simulate {name}", config.duration_s) as bar:
 

@@ -76,7 +76,8 @@ def final_poses(
 
 def map_points(map_: SparseMap, canvas: Canvas) -> PointMap:
     """Edges of all keyframes, as sure as their depth is, and landmarks, wholly sure; world frame."""
-    points, confidence = [map_.points[map_.alive]], [np.ones(int(map_.alive.sum()))]
+    sure = map_.alive & map_.firm
+    points, confidence = [map_.points[sure]], [np.ones(int(sure.sum()))]
     for keyframe in map_.keyframes:
         if keyframe.edges is not None:
             T_world_cam = np.linalg.inv(keyframe.T_cam_world)

@@ -339,6 +339,8 @@ class PoseConfig:
         scale_px, iterations: of the second, which is the result.
         crowd_px: points within this radius share the weight of three.
         inlier_px: a point within is an inlier.
+        enough_points: with so many landmarks whose depth is firm, others do not count ...
+        guess_weight: ... and with none, they weigh so much.
         min_points: inliers that a pose needs.
         min_share: share of inliers that a pose needs.
         sure_share: share of inliers above which no other start is tried.
@@ -352,6 +354,8 @@ class PoseConfig:
     iterations: int
     crowd_px: float
     inlier_px: float
+    enough_points: int
+    guess_weight: float
     min_points: int
     min_share: float
     sure_share: float
@@ -384,6 +388,7 @@ class LandmarkConfig:
         min_views: keyframes that have seen the track.
         min_angle_deg: largest angle between its rays.
         max_mean_px, max_error_px: mean and largest error after triangulation.
+        depth_spread: standard deviation of the logarithm of the depth around that of the surroundings.
     """
 
     max_age: int
@@ -391,6 +396,7 @@ class LandmarkConfig:
     min_angle_deg: float
     max_mean_px: float
     max_error_px: float
+    depth_spread: float
 
 
 @dataclass(frozen=True)
@@ -405,6 +411,8 @@ class WindowConfig:
         min_observations: below which nothing is adjusted.
         max_error_px: an observation further off is taken out.
         max_mean_px: a landmark further off on average is taken out.
+        guess_weight: of landmarks whose depth is not firm; they stay where they are.
+        delay_frames: frames after a keyframe from which on its map is used; until then it may be worked on beside them.
     """
 
     keyframes: int
@@ -415,6 +423,8 @@ class WindowConfig:
     min_observations: int
     max_error_px: float
     max_mean_px: float
+    guess_weight: float
+    delay_frames: int
 
 
 @dataclass(frozen=True)
@@ -443,6 +453,10 @@ class LinkConfig:
         offsets: keyframes before and after its host in which an edge is looked for.
         weight: of an error across an edge against an error of a landmark.
         max_error_px: mean error above which an edge point is taken out.
+        revisits: keyframes farther away in time that see the same place and take part: those within ...
+        revisit_deg, revisit_distance: ... this angle between the viewing directions, and distance in median depths.
+        max_revisit_px: median distance of their edges from where they should be; a map that has drifted apart is worse
+            than none.
     """
 
     window_s: float
@@ -451,6 +465,32 @@ class LinkConfig:
     offsets: tuple[int, ...]
     weight: float
     max_error_px: float
+    revisits: int
+    revisit_deg: float
+    revisit_distance: float
+    max_revisit_px: float
+
+
+@dataclass(frozen=True)
+class EdgePoseConfig:
+    """Pose of a frame from the edges of the map (6-DoF only).
+
+    Attributes:
+        use: do it.
+        keyframes: the last ones whose edges are looked for.
+        radius_px: searched across an edge, for each round.
+        min_edges: that must be found.
+        weight: of an error across an edge against an error of a landmark.
+        scale_px, iterations: of the robust fit.
+    """
+
+    use: bool
+    keyframes: int
+    radius_px: tuple[int, ...]
+    min_edges: int
+    weight: float
+    scale_px: float
+    iterations: int
 
 
 @dataclass(frozen=True)

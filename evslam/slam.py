@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from evslam.beside import in_thread
 from evslam.config import Config
 from evslam.geometry.camera import Camera
 from evslam.geometry.canvas import Canvas
@@ -140,7 +141,7 @@ class SpatialSlam:
     def __init__(self, camera: Camera, config: Config) -> None:
         self.canvas = Canvas.of(camera, config.frame.canvas_width, config.frame.canvas_margin)
         self.front_end = FrontEnd(camera, self.canvas, config)
-        self.odometry = Odometry(config, self.canvas)
+        self.odometry = Odometry(config, self.canvas, in_thread)
 
     def process(self, batch: EventBatch) -> TrackResult:
         """One step: track points on the batch's event image, place the camera by their landmarks, extend the map.
@@ -155,7 +156,7 @@ class SpatialSlam:
         state = self.odometry.add(frame, self.front_end.builder.around)
         return TrackResult(
             t_ref_us=frame.t_us,
-            T_world_cam=torch.from_numpy(camera_poses(self.odometry.T_cam_world[None])[0]),
+            T_world_cam=torch.from_numpy(camera_poses(self.odometry.best_pose[None])[0]),
             twist=torch.from_numpy(self.odometry.twist),
             state=state,
             contrast=self.odometry.inlier_share,

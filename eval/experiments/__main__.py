@@ -23,7 +23,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from evslam.errors import EvslamError
 from evslam.eval.experiments import slam_report
-from evslam.eval.experiments.jobs import Cache, Row, Workplace, dask, local, prepare, run_jobs
+from evslam.eval.experiments.jobs import Cache, Job, Row, Workplace, dask, local, prepare, run_jobs
 from evslam.eval.experiments.output import write_table
 from evslam.eval.experiments.spec import Experiment, data_folder, load_experiment
 from evslam.eval.tables import format_table
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
 def _execute(experiment: Experiment, arguments: argparse.Namespace) -> list[Row]:
     out = arguments.out / experiment.name
     workplace = Workplace(data_folder(arguments.data), (arguments.out / "simulated").resolve())
-    jobs = [job for job in experiment.jobs() if arguments.only is None or job.sequence.name in arguments.only]
+    jobs = [job for job in experiment.jobs() if _is_wanted(job, arguments)]
     executor = local(arguments.jobs) if arguments.scheduler is None else dask(arguments.scheduler)
     prepare({job.sequence.name: job.sequence for job in jobs}.values(), workplace)
     with tqdm(total=len(jobs), desc=experiment.name, unit="job", dynamic_ncols=True) as bar, logging_redirect_tqdm():
@@ -61,6 +61,12 @@ def _execute(experiment: Experiment, arguments: argparse.Namespace) -> list[Row]
             bar.update()
 
         return run_jobs(jobs, Cache(out / "jobs"), workplace, executor, count)
+
+
+def _is_wanted(job: Job, arguments: argparse.Namespace) -> bool:
+    sequences, configurations = arguments.only, arguments.configurations
+    wanted = sequences is None or bool({job.sequence.name, job.sequence.family} & set(sequences))
+    return wanted and (configurations is None or job.configuration in configurations)
 
 
 def write_report(experiment: Experiment, rows: list[Row], out: Path) -> bool:
@@ -86,6 +92,10 @@ def _failures(rows: list[Row]) -> pd.DataFrame:
 def _reports(task: str) -> Any:
     if task == "egomotion":
         from evslam.eval.experiments.egomotion_report import report
+
+        return report
+    if task == "spatial":
+        from evslam.eval.experiments.spatial_report import report
 
         return report
     return _accuracy if task == "slam" else _figures
@@ -115,7 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("experiment", help="YAML file, or the name of one that comes with evslam")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="recordings (default: EVSLAM_DATA, else here)")
     parser.add_argument("--out", type=Path, default=Path("runs/experiments"), help="default: runs/experiments")
-    parser.add_argument("--only", nargs="+", metavar="SEQUENCE", help="only these sequences of the file")
+    parser.add_argument("--only", nargs="+", metavar="SEQUENCE", help="only these sequences or families of the file")
+    parser.add_argument("--configurations", nargs="+", metavar="NAME", help="only these configurations of the file")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="local processes (default: all cores)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler instead of local processes")
     return parser

@@ -29,19 +29,25 @@ from evslam.io.results import read_metrics, write_metrics
 TASKS = {
     "egomotion": "evslam.eval.experiments.egomotion_task",
     "slam": "evslam.eval.experiments.slam_task",
+    "spatial": "evslam.eval.experiments.spatial_task",
 }
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """A recording on disk, or a sequence of the simulator with seed and duration (None: its own)."""
+    """A recording on disk, or a sequence of the simulator with seed, duration (None: its own) and sensor.
+
+    `family` groups sequences in tables.
+    """
 
     name: str
     recording: str | None
     simulate: str | None = None
     seed: int = 0
     duration_s: float | None = None
+    sensor: str = "standard"
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,13 +101,14 @@ def materialise(sequence: Sequence, workplace: Workplace) -> Path:
     from evslam.demo import write_simulation
 
     length = "" if sequence.duration_s is None else f"_{sequence.duration_s:g}s"
-    path = workplace.simulated / f"{sequence.simulate}_seed{sequence.seed}{length}"
+    sensor = "" if sequence.sensor == "standard" else f"_{sequence.sensor}"
+    path = workplace.simulated / f"{sequence.simulate}_seed{sequence.seed}{length}{sensor}"
     if path.is_dir():
         return path
     workplace.simulated.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=workplace.simulated))
     try:
-        write_simulation(str(sequence.simulate), part, sequence.seed, sequence.duration_s)
+        write_simulation(str(sequence.simulate), part, sequence.seed, sequence.duration_s, sequence.sensor)
         os.rename(part, path)
     except OSError:
         if not path.is_dir():

@@ -6,6 +6,7 @@ settings: {num_events: 20000}    # of every job; the task says which keys it kno
 sequences:
   shapes: {recording: real/shapes_rotation_30k, settings: {motion: rotation}}
   pan: {simulate: rot_pan, seed: 5, duration_s: 2.0, settings: {motion: rotation}}
+  desk: {simulate: desk, seed: [41, 42], sensor: [standard, sparse], start_s: [0, 3]}  # a family: every combination
 grid: {kernel: [rect, linear], gradient: [raw, functional]}   # every combination, named by its values
 configurations:                                               # and single ones, by name
   ladder: {kernel: quadratic, optimiser: bfgs}
@@ -29,7 +30,8 @@ from evslam.io.files import read_text
 
 DATA_VARIABLE = "EVSLAM_DATA"
 _KEYS = {"task", "seeds", "settings", "sequences", "grid", "configurations", "reference"}
-_SEQUENCE_KEYS = {"recording", "simulate", "seed", "duration_s", "settings"}
+_LISTS = ("recording", "seed", "sensor", "start_s")  # of a family
+_SEQUENCE_KEYS = {*_LISTS, "simulate", "duration_s", "settings"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,11 @@ def load_experiment(name: str) -> Experiment:
     return Experiment(
         name=find_experiment(name)[0],
         task=tree["task"],
-        sequences={key: _sequence(key, each, name) for key, each in _mapping(tree, "sequences", name).items()},
+        sequences={
+            sequence.name: (sequence, settings)
+            for key, each in _mapping(tree, "sequences", name).items()
+            for sequence, settings in _sequences(key, each, name)
+        },
         configurations=dict(_grid(_mapping(tree, "grid", name))) | _mapping(tree, "configurations", name),
         settings=_mapping(tree, "settings", name),
         seeds=tuple(tree.get("seeds", [0])),
@@ -127,13 +133,30 @@ def _is_module(name: str) -> bool:
         return False
 
 
-def _sequence(name: str, entry: Any, source: str) -> tuple[Sequence, dict[str, Any]]:
-    _check_keys(entry, _SEQUENCE_KEYS, set(), f"{source}, sequence {name}")
-    recording, simulate = entry.get("recording"), entry.get("simulate")
-    if (recording is None) == (simulate is None):
-        raise ConfigError(f"{source}, sequence {name}: give either recording or simulate")
-    sequence = Sequence(name, recording, simulate, int(entry.get("seed", 0)), entry.get("duration_s"))
-    return sequence, dict(entry.get("settings") or {})
+def _sequences(family: str, entry: Any, source: str) -> Iterator[tuple[Sequence, dict[str, Any]]]:
+    """The sequences of an entry with their settings: one, or every combination of the lists in it."""
+    _check_keys(entry, _SEQUENCE_KEYS, set(), f"{source}, sequence {family}")
+    if ("recording" in entry) == ("simulate" in entry):
+        raise ConfigError(f"{source}, sequence {family}: give either recording or simulate")
+    given = {key: entry[key] if isinstance(entry[key], list) else [entry[key]] for key in _LISTS if key in entry}
+    listed = [key for key in given if isinstance(entry[key], list)]
+    for values in itertools.product(*given.values()):
+        one = dict(zip(given, values, strict=True))
+        settings = dict(entry.get("settings") or {})
+        if "start_s" in one:
+            settings["start_s"] = one["start_s"]
+        yield (
+            Sequence(
+                name=" ".join([family, *(f"{key} {one[key]}" for key in listed)]),
+                recording=one.get("recording"),
+                simulate=entry.get("simulate"),
+                seed=int(one.get("seed", 0)),
+                duration_s=entry.get("duration_s"),
+                sensor=str(one.get("sensor", "standard")),
+                family=family,
+            ),
+            settings,
+        )
 
 
 def _grid(grid: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -46,6 +46,14 @@ def root_mean_square(counts: np.ndarray, errors: np.ndarray) -> np.ndarray:
     return np.sqrt(ratio(counts, np.where(finite, errors, 0.0) ** 2, finite.astype(float)))
 
 
+def medians(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(1 + DRAWS,) median of the values (P,), which may be infinite, for every draw."""
+    order = np.argsort(values)
+    ranks, number = np.cumsum(counts[:, order], axis=1), counts.sum(1, keepdims=True)
+    middle = [(ranks > place).argmax(1) for place in ((number - 1) // 2, number // 2)]
+    return np.asarray(sum(values[order][each] for each in middle)) / 2
+
+
 def interval(values: np.ndarray) -> Interval:
     """Estimate from the first entry, percentile interval from the rest."""
     drawn = values[1:][~np.isnan(values[1:])]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,9 +67,12 @@ def adjust_window(
         return None
     poses = np.stack([map_.keyframes[view].T_cam_world for view in window.views])
     number, points, seen = len(observations), map_.points[window.landmarks], observations
+    firm = map_.firm[window.landmarks]
+    seen = replace(seen, weight=np.where(firm[seen.point], 1.0, config.guess_weight))
     if edges is not None:
-        points, seen = np.concatenate([points, edges.points]), edges.after(observations, len(points))
-    problem = BundleProblem(poses, window.is_free, points, seen, focal)
+        seen = edges.after(seen, len(points))
+        points, firm = np.concatenate([points, edges.points]), np.append(firm, edges.is_free)
+    problem = BundleProblem(poses, window.is_free, points, seen, focal, firm)
     result = adjust(problem, BundleSettings(config.scale_px, config.max_iterations, config.tolerance))
     poses, points = result.T_cam_world, result.points
     if (~window.is_free).sum() == 1:

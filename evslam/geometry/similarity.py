@@ -52,9 +52,7 @@ class Similarity:
     def inverse(self) -> Similarity:
         """The similarities that undo these."""
         back = np.swapaxes(self.rotation, 1, 2)
-        return Similarity(
-            back, -np.einsum("nij,nj->ni", back, self.translation) / self.scale[:, None], 1 / self.scale
-        )
+        return Similarity(back, -np.einsum("nij,nj->ni", back, self.translation) / self.scale[:, None], 1 / self.scale)
 
     def apply(self, points: np.ndarray) -> np.ndarray:
         """Points (N, M, 3), M of each similarity, moved."""

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from evslam.mapping.covisibility import covisible
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_match import match_edges
 from evslam.mapping.edge_sweep import spread, sweep_edges, sweep_range
@@ -16,6 +17,7 @@ from evslam.settings import LinkConfig
 
 _MIN_VIEWS = 2  # besides the host
 _MIN_LANDMARKS = 10
+_MIN_REVISITED = 15  # edges of an old keyframe
 
 
 def sweep_keyframe(map_: SparseMap, index: int, imager: EdgeImager, config: LinkConfig) -> None:
@@ -47,44 +49,98 @@ def _revisits(map_: SparseMap) -> defaultdict[int, list[int]]:
 def link_edges(
     map_: SparseMap, views: list[int], is_free: np.ndarray, imager: EdgeImager, config: LinkConfig
 ) -> EdgeLinks | None:
-    """Edges of the free keyframes among `views`, as seen by others of them; None if there are none."""
-    number_of, canvas = {view: number for number, view in enumerate(views)}, imager.canvas
-    revisits = _revisits(map_)
-    parts: list[tuple[np.ndarray, ...]] = []
-    hosts, rows, points, total = [], [], [], 0
+    """Edges of the free keyframes among `views`, as seen by others of them, and what free keyframes see of the edges of
+    older keyframes that look at the same place; None if there are none."""
+    links, revisits = _Links(map_, views, imager, config), _revisits(map_)
     for view, free in zip(views, is_free, strict=True):
-        host = map_.keyframes[view]
-        if not free or host.edges is None or not len(host.edges):
-            continue
-        edges, in_host = host.edges, host.edges.points(canvas)
-        T_world_host, count, seen = np.linalg.inv(host.T_cam_world), np.zeros(len(edges), np.int64), []
-        others = [view + offset for offset in config.offsets] + revisits[view]
-        for number in (number_of[other] for other in others if other in number_of):
-            target = map_.keyframes[views[number]]
-            if target.image is None:
-                continue
-            pose = target.T_cam_world @ T_world_host
-            found = match_edges(imager, in_host, edges.tangent, pose, target.image, imager.config.match_px)
-            count += found[2]
-            seen.append((number, *found))
+        if free:
+            targets = [view + offset for offset in config.offsets]
+            again = covisible(map_, view, max(config.offsets, default=0), config.revisits, _limits(config))
+            wanted = dict.fromkeys(targets + again + revisits[view])
+            links.add_host(view, [each for each in wanted if each in links.number_of])
+            for host in again:
+                if host not in links.number_of:
+                    links.add_old_host(host, view)
+    return links.finished()
+
+
+def _limits(config: LinkConfig) -> tuple[float, float]:
+    return np.radians(config.revisit_deg), config.revisit_distance
+
+
+class _Links:
+    """Collects the parts of `EdgeLinks`."""
+
+    def __init__(self, map_: SparseMap, views: list[int], imager: EdgeImager, config: LinkConfig) -> None:
+        self.map, self.views, self.imager, self.config = map_, views, imager, config
+        self.number_of = {view: number for number, view in enumerate(views)}
+        self.seen: list[tuple[np.ndarray, ...]] = []  # view, point, bearing, normal
+        self.points: list[tuple[np.ndarray, ...]] = []  # host, row, world point
+        self.total = 0
+
+    def add_host(self, host: int, targets: list[int]) -> None:
+        """Edges of a free keyframe that at least two targets see."""
+        keyframe, canvas = self.map.keyframes[host], self.imager.canvas
+        if keyframe.edges is None or not len(keyframe.edges):
+            return
+        found = [(target, *each) for target in targets if (each := self._find(host, target)) is not None]
+        count = sum((each[3].astype(int) for each in found), np.zeros(len(keyframe.edges), int))
         kept = count >= _MIN_VIEWS
-        place = np.where(kept, total + np.cumsum(kept) - 1, -1)
-        own = place[kept]
-        parts.append(
-            (np.full(len(own), number_of[view]), own, canvas.bearings(edges.pixel[kept]), np.zeros((len(own), 2)))
-        )
-        for number, pixel, normal, found_here in seen:
-            used = found_here & kept
-            across = config.weight * normal[used]
-            parts.append((np.full(int(used.sum()), number), place[used], canvas.bearings(pixel[used]), across))
-        hosts.append(np.full(len(own), view))
-        rows.append(np.flatnonzero(kept))
-        points.append(in_host[kept] @ T_world_host[:3, :3].T + T_world_host[:3, 3])
-        total += len(own)
-    if not total:
-        return None
-    view_, point, bearing, normal = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.argsort(point, kind="stable")
-    observations = Observations(view_[order], point[order], bearing[order], normal[order], np.ones(len(order)))
-    limit = config.weight * config.max_error_px
-    return EdgeLinks(np.concatenate(hosts), np.concatenate(rows), np.concatenate(points), observations, limit)
+        place, own = np.where(kept, self.total + np.cumsum(kept) - 1, -1), np.flatnonzero(kept)
+        self._see(self.number_of[host], place[own], canvas.bearings(keyframe.edges.pixel[own]), np.zeros((len(own), 2)))
+        for target, pixel, normal, seen in found:
+            used = seen & kept
+            self._see(self.number_of[target], place[used], canvas.bearings(pixel[used]), normal[used])
+        self._place(host, own, own)
+
+    def add_old_host(self, host: int, target: int) -> None:
+        """Edges of a keyframe that does not take part, where a free one sees them close to where they should be."""
+        found = self._find(host, target)
+        if found is None:
+            return
+        pixel, normal, seen, offset = *found, self._offset(host, target, found[0], found[1])
+        if seen.sum() < _MIN_REVISITED or np.median(offset[seen]) > self.config.max_revisit_px:
+            return
+        rows = np.flatnonzero(seen)
+        place = self.total + np.arange(len(rows))
+        self._see(self.number_of[target], place, self.imager.canvas.bearings(pixel[rows]), normal[rows])
+        self._place(host, rows, np.full(len(rows), -1))
+
+    def finished(self) -> EdgeLinks | None:
+        if not self.total:
+            return None
+        view, point, bearing, normal = (np.concatenate(column) for column in zip(*self.seen, strict=True))
+        host, row, points = (np.concatenate(column) for column in zip(*self.points, strict=True))
+        order = np.argsort(point, kind="stable")
+        weight = np.ones(len(order))
+        observations = Observations(view[order], point[order], bearing[order], normal[order], weight)
+        return EdgeLinks(host, row, points, observations, self.config.weight * self.config.max_error_px)
+
+    def _see(self, number: int, point: np.ndarray, bearing: np.ndarray, normal: np.ndarray) -> None:
+        self.seen.append((np.full(len(point), number), point, bearing, self.config.weight * normal))
+
+    def _place(self, host: int, rows: np.ndarray, told: np.ndarray) -> None:
+        world = self._world(host)[rows]
+        self.points.append((np.full(len(rows), host), told, world))
+        self.total += len(rows)
+
+    def _world(self, host: int) -> np.ndarray:
+        keyframe = self.map.keyframes[host]
+        assert keyframe.edges is not None
+        T_world_host = np.linalg.inv(keyframe.T_cam_world)
+        return keyframe.edges.points(self.imager.canvas) @ T_world_host[:3, :3].T + T_world_host[:3, 3]
+
+    def _find(self, host: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        source, seer = self.map.keyframes[host], self.map.keyframes[target]
+        if source.edges is None or seer.image is None or not len(source.edges):
+            return None
+        pose = seer.T_cam_world @ np.linalg.inv(source.T_cam_world)
+        points, radius = source.edges.points(self.imager.canvas), self.imager.config.match_px
+        return match_edges(self.imager, points, source.edges.tangent, pose, seer.image, radius)
+
+    def _offset(self, host: int, target: int, pixel: np.ndarray, normal: np.ndarray) -> np.ndarray:
+        """Distance (N,) across the edge between where edges are found and where they should be."""
+        pose = self.map.keyframes[target].T_cam_world
+        points = self._world(host) @ pose[:3, :3].T + pose[:3, 3]
+        expected = self.imager.canvas.pixels(points[:, :2] / np.maximum(points[:, 2:], 1e-3))
+        return np.abs(((pixel - expected) * normal).sum(1))

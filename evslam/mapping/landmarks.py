@@ -1,49 +1,111 @@
-"""New landmarks: tracks that several keyframes have seen under a large enough angle."""
+"""New landmarks: tracks that several keyframes have seen under a large enough angle, and guesses for the others."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from evslam.geometry.canvas import Canvas
+from evslam.mapping.edge_image import inverse_depth_grid
+from evslam.mapping.edge_kernels import CELL_PX
 from evslam.multiview.bundle import BundleProblem, BundleSettings, adjust
 from evslam.multiview.observations import Observations
-from evslam.multiview.sparse_map import Keyframe, SparseMap
-from evslam.multiview.triangulation import triangulate
+from evslam.multiview.sparse_map import SparseMap
+from evslam.multiview.triangulation import Triangulation, triangulate
 from evslam.settings import LandmarkConfig
 
 _POLISH = BundleSettings(scale_px=1.2, max_iterations=5, tolerance=1e-5)
+_NOISE_PX = 1.0  # of a ray, for what parallax can tell
+_MIN_KNOWN = 5  # landmarks from which a depth is guessed
 
 
-def add_new_landmarks(map_: SparseMap, focal: float, config: LandmarkConfig) -> int:
-    """Triangulate the tracks of the last keyframe that have no landmark yet; returns how many were added.
+def add_new_landmarks(map_: SparseMap, canvas: Canvas, config: LandmarkConfig) -> int:
+    """Triangulate the tracks of the last keyframe that have no firm landmark yet; returns how many became firm.
+
+    Where the camera mostly turns, new tracks see no parallax. They get a landmark with the depth of their surroundings,
+    mixed with what parallax tells, so that the camera can be followed until they are seen under a larger angle.
 
     Args:
         map_: its last keyframe is looked at; landmarks are added and observed by the keyframes that saw them.
-        focal: pixels per unit of bearing.
+        canvas: image plane.
         config: limits.
     """
-    newest = map_.keyframes[-1]
-    first = max(len(map_.keyframes) - 1 - config.max_age, 0)
-    views = list(range(first, len(map_.keyframes)))
-    ids = newest.ids[map_.landmarks(newest.ids) < 0]
-    observations, rows, ids = _past(map_, views, ids, config.min_views)
-    if not len(ids):
-        return 0
-    poses = np.stack([map_.keyframes[view].T_cam_world for view in views])
-    found = triangulate(poses, observations, len(ids))
-    still = np.zeros(len(views), bool)
-    result = adjust(BundleProblem(poses, still, found.points, observations, focal), _POLISH)
-    count = np.bincount(observations.point, minlength=len(ids))
-    mean = np.bincount(observations.point, result.error_px, len(ids)) / count
-    worst = np.zeros(len(ids))
-    np.maximum.at(worst, observations.point, result.error_px)
-    wide = found.in_front & (found.angle > np.radians(config.min_angle_deg))
-    good = wide & (mean < config.max_mean_px) & (worst < config.max_error_px)
-    map_.forget(ids[mean > config.max_error_px])
+    newest, focal = map_.keyframes[-1], canvas.focal
+    views = list(range(max(len(map_.keyframes) - 1 - config.max_age, 0), len(map_.keyframes)))
+    ids = newest.ids[~is_firm(map_, newest.ids)]
+    seen, rows, ids = _past(map_, views, ids, config.min_views)
+    added = 0
+    if len(ids):
+        poses = np.stack([map_.keyframes[view].T_cam_world for view in views])
+        found = triangulate(poses, seen, len(ids))
+        still = np.zeros(len(views), bool)
+        result = adjust(BundleProblem(poses, still, found.points, seen, focal), _POLISH)
+        count = np.bincount(seen.point, minlength=len(ids))
+        mean, worst = np.bincount(seen.point, result.error_px, len(ids)) / count, np.zeros(len(ids))
+        np.maximum.at(worst, seen.point, result.error_px)
+        wide = found.in_front & (found.angle > np.radians(config.min_angle_deg))
+        good = wide & (mean < config.max_mean_px) & (worst < config.max_error_px)
+        map_.forget(ids[mean > config.max_error_px])
+        _link(map_, views, seen, rows, ids, good, result.points)
+        added = int(good.sum())
+        _guess(map_, canvas, config, ids[~good], _some(found, ~good))
+    others = newest.ids[map_.landmarks(newest.ids) < 0]
+    none = np.zeros(len(others))
+    _guess(map_, canvas, config, others, Triangulation(np.zeros((len(others), 3)), none, none > 0))
+    return added
+
+
+def is_firm(map_: SparseMap, ids: np.ndarray) -> np.ndarray:
+    """(N,) bool, which tracks have a landmark whose depth parallax has told."""
+    landmark = map_.landmarks(ids)
+    return (landmark >= 0) & np.append(map_.firm, False)[landmark]
+
+
+def _link(
+    map_: SparseMap,
+    views: list[int],
+    seen: Observations,
+    rows: np.ndarray,
+    ids: np.ndarray,
+    good: np.ndarray,
+    points: np.ndarray,
+) -> None:
+    """Good tracks become firm landmarks, in place of a guess, observed by all keyframes that saw them."""
+    guesses = map_.landmarks(ids[good])
+    map_.remove_landmarks(guesses[guesses >= 0], forget=False)
     index = np.full(len(ids), -1, np.int64)
-    index[good] = map_.add_landmarks(result.points[good], ids[good])
-    for view, row, point in zip(observations.view, rows, observations.point, strict=True):
-        map_.keyframes[views[view]].landmark[row] = index[point]
-    return int(good.sum())
+    index[good] = map_.add_landmarks(points[good], ids[good])
+    for view, row, point in zip(seen.view, rows, seen.point, strict=True):
+        if good[point]:
+            map_.keyframes[views[view]].landmark[row] = index[point]
+
+
+def _guess(map_: SparseMap, canvas: Canvas, config: LandmarkConfig, ids: np.ndarray, found: Triangulation) -> None:
+    """Landmarks of tracks of the last keyframe, at a depth between that of their surroundings and their own."""
+    newest = map_.keyframes[-1]
+    pose, known = newest.T_cam_world, newest.landmark >= 0
+    depth = (map_.points[newest.landmark[known]] @ pose[:3, :3].T + pose[:3, 3])[:, 2]
+    pixel, inverse = canvas.pixels(newest.bearing[known])[depth > 0], 1 / depth[depth > 0]
+    if len(inverse) < _MIN_KNOWN or not len(ids):
+        return
+    row, _ = newest.rows_of(ids)
+    bearing = newest.bearing[row]
+    grid = inverse_depth_grid(canvas, pixel, inverse)
+    cell = (canvas.pixels(bearing) // CELL_PX).astype(int).clip(0, np.array(grid.shape[::-1]) - 1)
+    guess = grid[cell[:, 1], cell[:, 0]].astype(float)
+    told = np.log(1 / np.maximum((found.points @ pose[:3, :3].T + pose[:3, 3])[:, 2], 1e-6) / guess)
+    trust = np.where(found.in_front, (found.angle * canvas.focal / _NOISE_PX) ** 2, 0.0)
+    share = trust / (trust + 1 / config.depth_spread**2)
+    inverse = guess * np.exp(share * np.clip(told, -1, 1))
+    points = np.concatenate([bearing, np.ones((len(ids), 1))], 1) / inverse[:, None]
+    T_world_cam = np.linalg.inv(pose)
+    world, old = points @ T_world_cam[:3, :3].T + T_world_cam[:3, 3], map_.landmarks(ids)
+    map_.points[old[old >= 0]] = world[old >= 0]
+    new = old < 0
+    newest.landmark[row[new]] = map_.add_landmarks(world[new], ids[new], firm=False)
+
+
+def _some(found: Triangulation, rows: np.ndarray) -> Triangulation:
+    return Triangulation(found.points[rows], found.angle[rows], found.in_front[rows])
 
 
 def _past(
@@ -52,14 +114,16 @@ def _past(
     """Usable observations of tracks by keyframes, their rows there, and the tracks with enough of them."""
     seen = np.zeros((len(views), len(ids)), bool)
     rows = np.zeros((len(views), len(ids)), np.int64)
-    for number, view in enumerate(views):
-        keyframe: Keyframe = map_.keyframes[view]
-        row, there = keyframe.rows_of(ids)
-        rows[number], seen[number] = row, there
-        seen[number, there] = keyframe.usable[row[there]]
+    keyframes = [map_.keyframes[index] for index in views]
+    for number, keyframe in enumerate(keyframes):
+        rows[number], there = keyframe.rows_of(ids)
+        seen[number, there] = keyframe.usable[rows[number, there]]
     enough = seen.sum(0) >= min_views
     seen, rows, ids = seen[:, enough], rows[:, enough], ids[enough]
     point, view = np.nonzero(seen.T)
     row = rows[view, point]
-    bearing = np.array([map_.keyframes[views[v]].bearing[r] for v, r in zip(view, row, strict=True)]).reshape(-1, 2)
+    bearing = np.zeros((len(row), 2))
+    for number, keyframe in enumerate(keyframes):
+        mine = view == number
+        bearing[mine] = keyframe.bearing[row[mine]]
     return Observations.of_points(view, point, bearing), row, ids

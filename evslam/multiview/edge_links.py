@@ -1,4 +1,4 @@
-"""Edge points of keyframes as further points of a bundle adjustment: each is seen across its edge in other keyframes."""
+"""Edge points of keyframes as further points of a bundle adjustment: other keyframes see each across its edge."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ class EdgeLinks:
     """Edge points and where other keyframes see them.
 
     Attributes:
-        host: (P,) int64, keyframe of each point; row (P,) int64, its row among that keyframe's edges.
+        host: (P,) int64, keyframe of each point; row (P,) int64, its row among that keyframe's edges, -1 for a point
+            that stays where it is.
         points: (P, 3) float64, world.
-        observations: of these points; the first of each is that by its host, in both directions.
+        observations: of these points; the first of each that moves is that by its host, in both directions.
         max_error_px: mean error, scaled as the normals are, above which a point is taken out of its keyframe.
     """
 
@@ -29,6 +30,11 @@ class EdgeLinks:
     points: np.ndarray
     observations: Observations
     max_error_px: float
+
+    @property
+    def is_free(self) -> np.ndarray:
+        """(P,) bool, which points move."""
+        return self.row >= 0
 
     def after(self, others: Observations, num_points: int) -> Observations:
         """Observations of `num_points` other points, then these."""
@@ -47,8 +53,8 @@ class EdgeLinks:
         point = self.observations.point[across]
         count = np.bincount(point, minlength=len(points))
         mean = np.bincount(point, error_px[across], len(points)) / np.maximum(count, 1)
-        for index in np.unique(self.host):
-            keyframe, mine = map_.keyframes[index], self.host == index
+        for index in np.unique(self.host[self.is_free]):
+            keyframe, mine = map_.keyframes[index], (self.host == index) & self.is_free
             edges = keyframe.edges
             assert edges is not None
             pose = keyframe.T_cam_world

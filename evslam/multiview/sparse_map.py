@@ -60,13 +60,14 @@ class SparseMap:
         keyframes: in the order of time.
         points: (P, 3) float64, world positions of the landmarks.
         alive: (P,) bool, False for a landmark that was taken out.
+        firm: (P,) bool, False for one whose depth is mostly that of its surroundings: no parallax has told it yet.
         revisits: pairs of keyframes, earlier and later, that show the same place.
     """
 
     def __init__(self) -> None:
         self.keyframes: list[Keyframe] = []
         self.points = np.zeros((0, 3))
-        self.alive = np.zeros(0, bool)
+        self.alive, self.firm = np.zeros(0, bool), np.zeros(0, bool)
         self.revisits: list[tuple[int, int]] = []
         self._landmark_of_track = np.full(1024, -1, np.int64)
 
@@ -74,6 +75,13 @@ class SparseMap:
         """Landmark of each track (N,); -1 for none."""
         self._reserve(ids)
         return self._landmark_of_track[ids]
+
+    def snapshot(self) -> SparseMap:
+        """Points and tracks as they are now, without keyframes: what poses are estimated from while the map changes."""
+        copy = SparseMap()
+        copy.points, copy.alive, copy.firm = self.points.copy(), self.alive.copy(), self.firm.copy()
+        copy._landmark_of_track = self._landmark_of_track.copy()
+        return copy
 
     def unlink(self, ids: np.ndarray) -> None:
         """These tracks (M,) have turned out to follow something else than their landmark; their past is forgotten."""
@@ -95,26 +103,25 @@ class SparseMap:
         self.keyframes.append(keyframe)
         return keyframe
 
-    def add_landmarks(self, points: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    def add_landmarks(self, points: np.ndarray, ids: np.ndarray, *, firm: bool = True) -> np.ndarray:
         """New landmarks (M, 3) of tracks (M,), not yet observed by any keyframe; returns their indices (M,)."""
-        index = len(self.points) + np.arange(len(points))
-        self.points, self.alive = (
-            np.concatenate([self.points, points]),
-            np.concatenate([self.alive, np.ones(len(points), bool)]),
-        )
+        index, ones = len(self.points) + np.arange(len(points)), np.ones(len(points), bool)
+        self.points = np.concatenate([self.points, points])
+        self.alive, self.firm = np.concatenate([self.alive, ones]), np.concatenate([self.firm, ones & firm])
         self._reserve(ids)
         self._landmark_of_track[ids] = index
         return index
 
-    def remove_landmarks(self, index: np.ndarray) -> None:
-        """Take landmarks out; their tracks may be triangulated again from later keyframes."""
+    def remove_landmarks(self, index: np.ndarray, *, forget: bool = True) -> None:
+        """Take landmarks out; their tracks may be triangulated again, from later keyframes alone if `forget`."""
         self.alive[index] = False
         gone = np.isin(self._landmark_of_track, index)
         self._landmark_of_track[gone] = -1
         for keyframe in self.keyframes:
-            hit = (keyframe.landmark >= 0) & ~self.alive[keyframe.landmark]
+            hit = np.isin(keyframe.landmark, index)
             keyframe.landmark[hit] = -1
-            keyframe.usable[hit] = False
+            if forget:
+                keyframe.usable[hit] = False
 
     def join_landmarks(self, kept: int, gone: int) -> None:
         """What was seen of one landmark is seen of another, which is the same."""

@@ -109,6 +109,9 @@ class SensorConfig:
     jitter_us: float = 50.0
 
 
+SENSORS = {"standard": SensorConfig(), "sparse": SensorConfig(c_pos=0.4, c_neg=0.33, noise_hz=0.4)}  # sparse and noisy
+
+
 @dataclass(frozen=True)
 class ImuConfig:
     """Noise of the inertial sensor.

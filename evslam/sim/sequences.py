@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from difflib import get_close_matches
 
 from evslam.errors import ConfigError
-from evslam.sim.config import SLIDER_CAMERA, MotionConfig, SceneConfig, SimConfig
+from evslam.sim.config import SENSORS, SLIDER_CAMERA, MotionConfig, SceneConfig, SimConfig
 
 DEMO = "demo"
 Factory = Callable[[int, float | None], SimConfig]
@@ -121,14 +122,16 @@ SEQUENCES: dict[str, Factory] = {
 }
 
 
-def sequence(name: str, *, seed: int = 0, duration: float | None = None) -> SimConfig:
+def sequence(name: str, *, seed: int = 0, duration: float | None = None, sensor: str = "standard") -> SimConfig:
     """Configuration of a named recording.
 
     Arguments: name: a key of SEQUENCES; seed: another one gives another scene, motion and noise of the same family;
-        duration: seconds, None for the sequence's own.
+        duration: seconds, None for the sequence's own; sensor: a key of SENSORS.
     Raises: ConfigError for an unknown name.
     """
     if name not in SEQUENCES:
         near = get_close_matches(name, SEQUENCES, n=1, cutoff=0.0)[0]
         raise ConfigError(f"sequence '{name}' is unknown; did you mean '{near}'? Known: {', '.join(SEQUENCES)}")
-    return SEQUENCES[name](seed, duration)
+    if sensor not in SENSORS:
+        raise ConfigError(f"sensor '{sensor}' is unknown; give one of {', '.join(SENSORS)}")
+    return replace(SEQUENCES[name](seed, duration), sensor=SENSORS[sensor])

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evslam.multiview.crowding import area_weight
+from evslam.multiview.observations import PointSightings
 from evslam.multiview.pose import PoseFit, PoseSettings, estimate_pose
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings import PoseConfig
@@ -22,6 +24,7 @@ class PointPose:
         error_px: (M,) distance between point and projected landmark, canvas pixels.
         num_inliers: points within `PoseConfig.inlier_px`.
         hessian: (6, 6) of the robust cost, px^2.
+        seen: the landmarks, where they are seen, and their weights.
     """
 
     T_cam_world: np.ndarray
@@ -29,6 +32,7 @@ class PointPose:
     error_px: np.ndarray
     num_inliers: int
     hessian: np.ndarray
+    seen: PointSightings
 
 
 def pose_from_points(
@@ -38,9 +42,9 @@ def pose_from_points(
 
     Args:
         frame: tracked points.
-        starts: poses T_cam_world (4, 4) to start from; the next is tried while the last one fits badly. From a predicted
-            pose with a narrow kernel the search falls into a mirrored minimum at every reversal of the motion, so the
-            first should be the last frame's pose.
+        starts: poses T_cam_world (4, 4) to start from; the next is tried while the last one fits badly. From a
+            predicted pose with a narrow kernel the search falls into a mirrored minimum at every reversal of the
+            motion, so the first should be the last frame's pose.
         map_: landmarks of the tracks.
         focal: pixels per unit of bearing.
         config: limits.
@@ -49,8 +53,9 @@ def pose_from_points(
     rows = np.flatnonzero(landmark >= 0)
     if len(rows) < config.min_points:
         return None
-    points, bearing = map_.points[landmark[rows]], frame.bearing[rows]
-    weight = _thinned_weight(focal * bearing, config.crowd_px)
+    points, bearing, firm = map_.points[landmark[rows]], frame.bearing[rows], map_.firm[landmark[rows]]
+    weight = area_weight(focal * bearing, config.crowd_px)
+    weight[~firm] *= config.guess_weight * max(0.0, 1 - firm.sum() / config.enough_points)
     wide = PoseSettings(focal, config.wide_scale_px, config.wide_iterations)
     narrow = PoseSettings(focal, config.scale_px, config.iterations)
     best: PoseFit | None = None
@@ -65,11 +70,6 @@ def pose_from_points(
     inlier = best.error_px < config.inlier_px
     if inlier.sum() < config.min_points or inlier.mean() < config.min_share:
         return None
-    return PointPose(best.T_cam_world, rows, best.error_px, int(inlier.sum()), best.hessian)
-
-
-def _thinned_weight(place: np.ndarray, radius: float) -> np.ndarray:
-    """Weight (N,) of points at pixels (N, 2) by area: where more than three crowd within the radius, they share."""
-    offset = place[:, None] - place[None]
-    crowd = ((offset**2).sum(-1) < radius**2).sum(1)
-    return np.minimum(1.0, 3.0 / crowd)
+    return PointPose(
+        best.T_cam_world, rows, best.error_px, int(inlier.sum()), best.hessian, PointSightings(points, bearing, weight)
+    )

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from evslam.multiview.bundle import BundleProblem, BundleResult, BundleSettings, adjust
+from evslam.multiview.crowding import area_weight
 from evslam.multiview.observations import Observations
 from evslam.multiview.pose import PoseSettings, estimate_pose, robust_rotation
 from evslam.multiview.triangulation import triangulate
@@ -60,15 +61,6 @@ class Sightings:
         weight = np.concatenate([area_weight(bearing[view == k], crowd_radius) for k in range(len(frames))])
         order = np.argsort(point, kind="stable")
         return Sightings(tuple(frames), unique[count >= min_views], replace(observations, weight=weight[order]))
-
-
-def area_weight(place: np.ndarray, radius: float) -> np.ndarray:
-    """Weight (N,) by area of points at (N, 2): where more than three crowd within the radius, they share that of three.
-
-    A moving object that is rich in texture then counts by its size, not by its texture.
-    """
-    square = ((place[:, None] - place[None]) ** 2).sum(-1)
-    return np.minimum(1.0, _CROWD / np.maximum((square < radius**2).sum(1), 1))
 
 
 @dataclass(frozen=True)

@@ -101,8 +101,8 @@ def test_no_scheduler_at_the_address() -> None:
 def test_simulated_sequences_are_made_once(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple] = []
 
-    def write(name: str, folder: Path, seed: int, duration_s: float | None) -> int:
-        made.append((name, seed, duration_s))
+    def write(name: str, folder: Path, seed: int, duration_s: float | None, sensor: str) -> int:
+        made.append((name, seed, duration_s, sensor))
         (folder / "meta.yaml").write_text("x")
         return 1
 
@@ -110,7 +110,7 @@ def test_simulated_sequences_are_made_once(place: Workplace, monkeypatch: pytest
     sequence = Sequence("pan", None, "rot_pan", 3, 0.5)
     path = materialise(sequence, place)
     assert materialise(sequence, place) == path
-    assert made == [("rot_pan", 3, 0.5)]
+    assert made == [("rot_pan", 3, 0.5, "standard")]
     assert [each.name for each in place.simulated.iterdir()] == ["rot_pan_seed3_0.5s"]
     with pytest.raises(DataError, match="with --data"):
         materialise(Sequence("x", "nowhere"), place)
@@ -127,7 +127,7 @@ def test_an_experiment_is_the_product_of_its_lists(experiment: Callable[..., Pat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "nothing"}, r"task 'nothing' does not exist; give egomotion, slam or a module"),
+        ({"task": "nothing"}, r"task 'nothing' does not exist; give egomotion, slam, spatial or a module"),
         ({"task": "nowhere.task"}, "task 'nowhere.task' does not exist"),
         ({"sequence": {}}, r"unknown key sequence; known keys are"),
         ({"sequences": {"a": {"recording": "x", "simulate": "y"}}}, "give either recording or simulate"),
