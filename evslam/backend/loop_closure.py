@@ -46,7 +46,7 @@ def find_loops(map_: SparseMap, canvas: Canvas, places: PlacesConfig, config: Lo
     vocabulary = Vocabulary(np.concatenate(shown), places.words, seed)
     empty = np.zeros((0, shown[0].shape[1]), np.float32)
     summaries = np.stack([vocabulary.summary(empty if view is None else view.descriptor) for view in views])
-    loops = []
+    loops: list[Loop] = []
     for new in range(places.min_gap, len(views)):
         alike = summaries[: new - places.min_gap] @ summaries[new]
         candidates = np.argsort(-alike, kind="stable")[: places.candidates].tolist()
@@ -103,10 +103,11 @@ def bend(map_: SparseMap, T_world_cam: Similarity) -> None:
 
 def _loop(old: int, new: int, views: list[View | None], focal: float, config: LoopConfig) -> Loop | None:
     ours, theirs = views[old], views[new]
-    found = None if ours is None or theirs is None else match_views(ours, theirs, focal, config)
+    if ours is None or theirs is None:
+        return None
+    found = match_views(ours, theirs, focal, config)
     if found is None:
         return None
-    assert ours is not None and theirs is not None
     pairs = np.stack([ours.landmark[found.rows[:, 0]], theirs.landmark[found.rows[:, 1]]], 1)
     pairs = pairs[(pairs >= 0).all(1) & (pairs[:, 0] != pairs[:, 1])]
     return Loop(old, new, found.new_from_old, pairs, len(found.rows))

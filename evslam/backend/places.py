@@ -78,7 +78,7 @@ def describe(image: np.ndarray, pixel: np.ndarray, patch_px: float) -> np.ndarra
     if not len(pixel):
         return np.zeros((0, 128), np.float32)
     places = [cv2.KeyPoint(float(x), float(y), patch_px, 0.0) for x, y in pixel]
-    _, found = cv2.SIFT_create().compute(image, places)
+    _, found = cv2.SIFT.create().compute(image, places)
     return np.asarray(np.sqrt(found / np.maximum(found.sum(1, keepdims=True), 1.0)), np.float32)
 
 
