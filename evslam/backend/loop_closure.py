@@ -144,7 +144,7 @@ def _optimise(map_: SparseMap, loops: list[Loop], config: LoopConfig) -> GraphRe
     second = [start + apart for start, apart in zip(first, _STEPS, strict=True)]
     measured = [nodes[a].inverse() @ nodes[b] for a, b in zip(first, second, strict=True)]
     sigma = [np.tile(step * (1 if apart == 1 else _SKIPPED_SIGMA), (count - apart, 1)) for apart in _STEPS]
-    kernel = [np.full(len(each), np.inf) for each in first]
+    kernel = [np.full(len(each), config.step_kernel) for each in first]
     relations = Relations(
         np.concatenate([*first, [loop.old for loop in loops]]),
         np.concatenate([*second, [loop.new for loop in loops]]),
@@ -152,7 +152,12 @@ def _optimise(map_: SparseMap, loops: list[Loop], config: LoopConfig) -> GraphRe
         np.concatenate([*sigma, np.tile(loop_sigma, (len(loops), 1))]),
         np.concatenate([*kernel, np.full(len(loops), config.kernel)]),
     )
-    return optimise_graph(nodes, relations, config.max_iterations)
+    result = None
+    for wider in config.widening:
+        wide = replace(relations, kernel=wider * relations.kernel)
+        result = optimise_graph(nodes if result is None else result.nodes, wide, config.max_iterations)
+    assert result is not None
+    return result
 
 
 def _sigma(map_: SparseMap, relative: tuple[float, ...]) -> np.ndarray:
