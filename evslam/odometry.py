@@ -22,7 +22,7 @@ from evslam.multiview.observations import Observations
 from evslam.multiview.sparse_map import Keyframe, SparseMap, rows_of
 from evslam.settings import BootstrapConfig
 from evslam.state import from_state, to_state
-from evslam.tracking.bootstrap import Bootstrap, Start
+from evslam.tracking.bootstrap import Bootstrap, Start, deviation
 from evslam.tracking.point_pose import PointPose, pose_from_points
 from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame, TrackingState
@@ -33,7 +33,7 @@ _RECENT = 16  # poses from which the motion around a keyframe is told
 _STATE = (
     *("bootstrap", "map", "T_cam_world", "change", "misfits", "since_keyframe", "failures", "inliers_at_keyframe"),
     *("frames", "pending_us", "recent", "segments", "inlier_share", "num_starts", "twist", "num_attempts"),
-    *("view", "mapping", "pose_before", "unlinked", "hosts", "last", "bend"),
+    *("view", "mapping", "pose_before", "unlinked", "hosts", "last", "bend", "verify_until_us", "path", "origin"),
 )
 
 
@@ -111,7 +111,9 @@ class Odometry:
         self.recent: deque[tuple[int, np.ndarray]] = deque(maxlen=_RECENT)
         self.segments: list[Segment] = []  # of maps that were lost
         self.inlier_share, self.num_starts, self.twist = 0.0, 0, np.zeros(6)
-        self.num_attempts = 0
+        self.num_attempts, self.verify_until_us = 0, 0
+        self.path: list[tuple[int, np.ndarray]] = []  # since the start
+        self.origin = np.eye(4)  # pose of the first camera of the map
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on."""
@@ -133,12 +135,11 @@ class Odometry:
         """
         self.frames.append(PointFrame(frame.t_us, frame.ids.astype(np.int32), frame.bearing.astype(np.float32)))
         if self.map is None:
-            before = self.bootstrap.num_attempts
-            start = self.bootstrap.add(frame)
-            self.num_attempts += self.bootstrap.num_attempts - before
+            start = self._look_for_start(frame)
             self.state = TrackingState.STARTING
             if start is not None:
                 self._begin(start)
+                self.verify_until_us = frame.t_us + round(1e6 * self.config.bootstrap.verify_s)
                 self.state = TrackingState.TRACKING
             return self.state
         assert self.view is not None
@@ -150,6 +151,9 @@ class Odometry:
                 self._restart()
             return self.state
         self.failures, self.state = 0, TrackingState.TRACKING
+        self.path.append((frame.t_us, pose.T_cam_world))
+        if self._is_refuted(frame):
+            return self.state
         self.change = pose.T_cam_world @ np.linalg.inv(self.T_cam_world)
         self._align_last(events)
         self.last = (frame.t_us, pose)
@@ -178,6 +182,30 @@ class Odometry:
         self.job()
         return self.segments + ([] if self.map is None else [Segment(self.map, self.frames)])
 
+    def _look_for_start(self, frame: PointFrame) -> Start | None:
+        before = self.bootstrap.num_attempts
+        start = self.bootstrap.add(frame)
+        self.num_attempts += self.bootstrap.num_attempts - before
+        return start
+
+    def _is_refuted(self, frame: PointFrame) -> bool:
+        """For some time after a start, others are looked for over longer baselines: one that tells another path is begun
+        with instead."""
+        if frame.t_us > self.verify_until_us:
+            return False
+        start = self._look_for_start(frame)
+        t_us = np.array([t_us for t_us, _ in self.path])
+        if start is None or start.frames[0].t_us < t_us[0]:
+            return False
+        times = np.array([each.t_us for each in start.frames])
+        parted = deviation(start.T_cam_world, times, np.stack([pose for _, pose in self.path]), t_us)
+        if parted < self.config.bootstrap.max_deviation:
+            return False
+        self.job()
+        self.mapping, self.pending_us = False, None
+        self._begin(start)
+        return True
+
     def _expected(self) -> list[np.ndarray]:
         return [self.T_cam_world, self.change @ self.T_cam_world]
 
@@ -198,6 +226,7 @@ class Odometry:
         adjust_window(self.map, choose_window(self.map, self.config.window), self.focal, self.config.window)
         for index in range(len(self.map.keyframes)):
             sweep_keyframe(self.map, index, self.imager, self.config.link)
+        self.path = [(frame.t_us, pose) for frame, pose in zip(start.frames, poses, strict=True)]
         self.recent.clear()
         self.last, self.bend = None, np.eye(4)
         self.unlinked = []
@@ -211,7 +240,7 @@ class Odometry:
         if self.mapping:
             self._take_map()
         self.segments.append(Segment(self.map, self.frames))
-        self.bootstrap = Bootstrap(self.config.bootstrap, self.focal)
+        self.bootstrap, self.origin = Bootstrap(self.config.bootstrap, self.focal), self.T_cam_world
         self.map, self.view, self.failures, self.pending_us = None, None, 0, None
         self.frames, self.hosts, self.last = [], [], None
 
@@ -225,11 +254,11 @@ class Odometry:
             pose = last.keyframes[-1].T_cam_world
             depth = float(np.median((last.points[seen[seen >= 0]] @ pose[:3, :3].T + pose[:3, 3])[:, 2]))
         scale = depth / float(np.median(start.points[start.good, 2]))
-        T_world_start = np.linalg.inv(self.T_cam_world)
+        T_world_start = np.linalg.inv(self.origin)
         poses = start.T_cam_world.copy()
         poses[:, :3, 3] *= scale
         points = scale * start.points @ T_world_start[:3, :3].T + T_world_start[:3, 3]
-        return points, poses @ self.T_cam_world
+        return points, poses @ self.origin
 
     def _settle(self) -> None:
         """Count from the last keyframe."""

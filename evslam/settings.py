@@ -303,6 +303,8 @@ class BootstrapConfig:
         max_sigma: standard deviation of the direction of motion, rad.
         confirm_s: a candidate that passes is accepted once another, found so much later, ...
         confirm_deg: ... parts from its path by no more than this angle.
+        verify_s: after a start, others are looked for during this time; ...
+        max_deviation: ... one that parts by more, as a share of its extent, replaces it.
     """
 
     interval_s: float
@@ -328,6 +330,8 @@ class BootstrapConfig:
     max_sigma: float
     confirm_s: float
     confirm_deg: float
+    verify_s: float
+    max_deviation: float
 
 
 @dataclass(frozen=True)
