@@ -9,6 +9,7 @@ The map's own contrast must not decide, so that its votes weigh little.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
