@@ -87,12 +87,12 @@ def scale_figures(estimate: Trajectory, truth: Trajectory) -> dict[str, Any]:
     scaled = Alignment(Rotation.identity(), np.zeros(3), float(scales[0])).apply(estimate)
     samples = associate(scaled, truth)
     aligned = align(samples, with_scale=False).apply(samples.estimate)
-    error = np.linalg.norm(aligned.position - samples.groundtruth.position, axis=1)
+    distance = np.linalg.norm(aligned.position - samples.groundtruth.position, axis=1)
     path = float(np.linalg.norm(np.diff(samples.groundtruth.position, axis=0), axis=1).sum())
     return {
         "quarters": (scales / scales[0]).tolist(),
         "drift_percent": 100 * float(scales.max() / scales.min() - 1),
-        "ate_se3_percent_of_path": 100 * float(np.sqrt(np.mean(error**2))) / path,
+        "ate_se3_percent_of_path": 100 * float(np.sqrt(np.mean(distance**2))) / path,
     }
 
 

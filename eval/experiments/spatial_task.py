@@ -57,4 +57,5 @@ def run(job: Job, recording: Path) -> dict[str, Any]:
 
 def _work(metrics: dict[str, Any]) -> dict[str, Any]:
     work = {key: metrics.get(key) for key in _OF_RUN}
-    return work | {"mev_per_cpu_s": 1e-6 * metrics["events"] / max(metrics["cpu_s"], 1e-9)}
+    cpu_s = max(metrics["cpu_s"], 1e-9)
+    return work | {"mev_per_cpu_s": 1e-6 * metrics["events"] / cpu_s, "cpu_s_per_s": cpu_s / metrics["duration_s"]}
