@@ -50,10 +50,10 @@ class ErrorSeries:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of a run (plain data, ready for JSON) and its errors over time (None when it has no poses)."""
+    """Figures of a run (plain data, ready for JSON) and its errors over time."""
 
     figures: dict[str, Any]
-    series: ErrorSeries | None
+    series: ErrorSeries
 
 
 def evaluate_run(run_dir: Path, groundtruth: Path | None = None, *, t0_s: float = 0.1) -> dict[str, Any]:
@@ -89,14 +89,8 @@ def evaluate(
     figures |= {key: metrics.get(key) for key in _FROM_RUN}
     batches_path = run_dir / "batches.csv"
     if batches_path.exists():
-        figures["velocity"] = evaluate_velocity(load_batch_log(batches_path), truth, mode, status)
-    path = run_dir / "trajectory.txt"
-    if status == "velocity_only" and not path.exists():
-        reason = absent("the run ended with status velocity_only: it holds no poses")
-        return Evaluation(
-            figures | {"coverage": reason, "window": reason, "position": reason, "rotation": reason}, None
-        )
-    estimate = _load_estimate(path)
+        figures["velocity"] = evaluate_velocity(load_batch_log(batches_path), truth, mode)
+    estimate = _load_estimate(run_dir / "trajectory.txt")
     figures["groundtruth_findings"] = [
         *checked.findings,
         *compare_with_rates(truth, *rates_of(estimate), "the estimate"),
@@ -122,7 +116,7 @@ def _evaluate_poses(
         "percent_of_estimate": 100.0 * (last - first) / float(estimate.t_us[-1] - estimate.t_us[0]),
         "protocol": f"all times with estimate and ground truth, {samples.protocol}",
     }
-    reason = reason_without_position(figures["mode"], figures["status"], samples.groundtruth)
+    reason = reason_without_position(figures["mode"], samples.groundtruth)
     figures["position"] = absent(reason) if reason else evaluate_position(samples, estimate, truth)
     figures["rotation"] = evaluate_rotation(estimate, truth, t0_s)
     return Evaluation(figures, _series(samples, truth, has_position=reason is None))

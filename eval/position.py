@@ -91,12 +91,10 @@ def _align_on_line(samples: Samples, with_scale: bool) -> Alignment:
     return Alignment(rotation, truth.mean(0) - scale * rotation.apply(estimate.mean(0)), scale)
 
 
-def reason_without_position(mode: str, status: str, groundtruth: Trajectory) -> str | None:
+def reason_without_position(mode: str, groundtruth: Trajectory) -> str | None:
     """Why figures on position make no sense for a run, or None when they do."""
     if mode == "rotation":
         return "rotation mode estimates no translation"
-    if status == "velocity_only":
-        return "the run ended with status velocity_only: it holds no positions"
     length = path_length(groundtruth)
     if length < MIN_PATH_M:
         return f"the ground truth moves by {length * 1e3:.3f} mm only: no scale can be told"

@@ -24,7 +24,6 @@ def write_evaluation(run_dir: Path, evaluation: Evaluation) -> None:
     (run_dir / "evaluation.csv").write_text(format_table([figures], "csv"), encoding="utf-8")
     accuracy = {key: figures[key] for key in _ACCURACY if key in figures}
     write_metrics(load_metrics(run_dir) | {"accuracy": accuracy}, run_dir / "metrics.json")
-    if evaluation.series is not None:
-        series = evaluation.series
-        save_trajectory(series.groundtruth_in_estimate, run_dir / "groundtruth_aligned.txt")
-        plot_errors(run_dir, series.estimate, series.groundtruth, (series.position_m, series.rotation_deg))
+    series = evaluation.series
+    save_trajectory(series.groundtruth_in_estimate, run_dir / "groundtruth_aligned.txt")
+    plot_errors(run_dir, series.estimate, series.groundtruth, (series.position_m, series.rotation_deg))

@@ -35,16 +35,14 @@ def body_velocity(trajectory: Trajectory, t_us: np.ndarray) -> tuple[np.ndarray,
     return linear, angular
 
 
-def evaluate_velocity(batches: BatchLog, groundtruth: Trajectory, mode: str, status: str) -> dict[str, Any]:
-    """Figures on the velocities of the tracked batches (of all batches in a run that estimates velocities only).
+def evaluate_velocity(batches: BatchLog, groundtruth: Trajectory, mode: str) -> dict[str, Any]:
+    """Figures on the velocities of the tracked batches.
 
     Returns:
         angular_velocity and its null (a motionless estimate), direction: the angle between estimated and true
         direction of translation where the camera moves at 0.05 m/s or more.
     """
-    kept = np.isfinite(batches.twist).all(1)
-    if status != "velocity_only":
-        kept &= np.isin(batches.state, _TRACKED)
+    kept = np.isfinite(batches.twist).all(1) & np.isin(batches.state, _TRACKED)
     for reach in (-_HALF_STEP_US, _HALF_STEP_US):
         kept &= is_covered(groundtruth, batches.t_us + reach)
     if not kept.any():

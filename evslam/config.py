@@ -26,6 +26,7 @@ from evslam.settings import (
     BatchConfig,
     BootstrapConfig,
     EdgeConfig,
+    EdgePoseConfig,
     FrameConfig,
     GyroConfig,
     KeyframeConfig,
@@ -67,6 +68,7 @@ class Config:
     keyframe: KeyframeConfig
     landmark: LandmarkConfig
     link: LinkConfig
+    edge_pose: EdgePoseConfig
     window: WindowConfig
     refine: RefineConfig
     edges: EdgeConfig

@@ -39,7 +39,7 @@ def finish_rotation(slam: RotationSlam, config: Config, writer: RunWriter) -> di
 
 
 def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict[str, Any]:
-    """Refine, if configured, and write trajectory, keyframes and map of a free motion; returns figures for metrics.json."""
+    """Refine, if configured, write trajectory, keyframes and map of a free motion; returns figures for metrics.json."""
     online, odometry = writer.online(), slam.odometry
     times, poses, key_times, key_poses, points = [], [], [], [], []
     for segment in odometry.all_segments():

@@ -14,6 +14,7 @@ from evslam.backend.window import adjust_window, choose_window
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
+from evslam.mapping.edge_pose import EdgeHost, pose_from_edges
 from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
 from evslam.mapping.landmarks import add_new_landmarks
 from evslam.multiview.edges import EdgeImage, EdgeLevel, EdgePoints
@@ -23,6 +24,7 @@ from evslam.settings import BootstrapConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Bootstrap, Start
 from evslam.tracking.point_pose import PointPose, pose_from_points
+from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame, TrackingState
 
 EventWindow = Callable[[int, float], tuple[np.ndarray, np.ndarray]]
@@ -31,13 +33,18 @@ _RECENT = 16  # poses from which the motion around a keyframe is told
 _STATE = (
     *("bootstrap", "map", "T_cam_world", "change", "misfits", "since_keyframe", "failures", "inliers_at_keyframe"),
     *("frames", "pending_us", "recent", "segments", "inlier_share", "num_starts", "twist", "num_attempts"),
-    *("view", "mapping", "pose_before", "unlinked"),
+    *("view", "mapping", "pose_before", "unlinked", "hosts", "last", "bend"),
 )
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of the recording with a map of its own: the map, and all frames from its first attempt to its end."""
+    """A stretch of the recording with a map of its own.
+
+    Attributes:
+        map: keyframes, landmarks, edges.
+        frames: from the first attempt to start to the end.
+    """
 
     map: SparseMap
     frames: list[PointFrame]
@@ -54,6 +61,8 @@ _CLASSES = (
     Observations,
     Segment,
     BootstrapConfig,
+    Candidate,
+    Sightings,
 )
 
 
@@ -88,6 +97,9 @@ class Odometry:
         self.view: SparseMap | None = None  # the map as it was when the last job was done
         self.worker = worker or at_once
         self.job: Callable[[], None] = lambda: None
+        self.hosts: list[EdgeHost] = []  # keyframes whose edges tracking sees
+        self.last: tuple[int, PointPose] | None = None
+        self.bend = np.eye(4)  # from poses by points to poses by points and edges
         self.mapping, self.pose_before, self.unlinked = False, np.eye(4), list[int]()
         self.T_cam_world, self.change = np.eye(4), np.eye(4)
         self.state = TrackingState.STARTING
@@ -116,8 +128,8 @@ class Odometry:
 
         Args:
             frame: tracked points.
-            events: gives bearings (N, 2) and seconds after a time in microseconds (N,) of the events around it, within so
-                many seconds on both sides.
+            events: gives bearings (N, 2) and seconds after a time in microseconds (N,) of the events around it, within
+                so many seconds on both sides.
         """
         self.frames.append(PointFrame(frame.t_us, frame.ids.astype(np.int32), frame.bearing.astype(np.float32)))
         if self.map is None:
@@ -139,6 +151,8 @@ class Odometry:
             return self.state
         self.failures, self.state = 0, TrackingState.TRACKING
         self.change = pose.T_cam_world @ np.linalg.inv(self.T_cam_world)
+        self._align_last(events)
+        self.last = (frame.t_us, pose)
         self.twist = self._twist([self.recent[-1], (frame.t_us, pose.T_cam_world)]) if self.recent else np.zeros(6)
         self.T_cam_world, self.inlier_share = pose.T_cam_world, pose.num_inliers / len(pose.rows)
         self.recent.append((frame.t_us, pose.T_cam_world))
@@ -153,6 +167,11 @@ class Odometry:
             if is_keyframe:
                 self._add_keyframe(frame, pose)
         return self.state
+
+    @property
+    def best_pose(self) -> np.ndarray:
+        """T_cam_world (4, 4) of the last frame by its points, bent as edges have bent the pose of the frame before."""
+        return self.bend @ self.T_cam_world
 
     def all_segments(self) -> list[Segment]:
         """The maps that were lost and the one at hand."""
@@ -180,7 +199,9 @@ class Odometry:
         for index in range(len(self.map.keyframes)):
             sweep_keyframe(self.map, index, self.imager, self.config.link)
         self.recent.clear()
-        self.view, self.unlinked = self.map.snapshot(), []
+        self.last, self.bend = None, np.eye(4)
+        self.unlinked = []
+        self._look()
         self.T_cam_world = self.map.keyframes[-1].T_cam_world
         self._settle()
 
@@ -191,11 +212,12 @@ class Odometry:
             self._take_map()
         self.segments.append(Segment(self.map, self.frames))
         self.bootstrap = Bootstrap(self.config.bootstrap, self.focal)
-        self.map, self.view, self.failures, self.pending_us, self.frames = None, None, 0, None, []
+        self.map, self.view, self.failures, self.pending_us = None, None, 0, None
+        self.frames, self.hosts, self.last = [], [], None
 
     def _placed(self, start: Start) -> tuple[np.ndarray, np.ndarray]:
-        """Points (P, 3) and poses (C, 4, 4) of a start, moved and scaled into the world: its first camera stands where the
-        last map was lost, and the median depth is as it was there; 1 at the very first start."""
+        """Points (P, 3) and poses (C, 4, 4) of a start, moved and scaled into the world: its first camera stands where
+        the last map was lost, and the median depth is as it was there; 1 at the very first start."""
         depth = 1.0
         if self.segments:
             last = self.segments[-1].map
@@ -231,6 +253,19 @@ class Odometry:
             self.view.unlink(wrong)
             self.unlinked += wrong.tolist()
             self.misfits[wrong] = 0
+
+    def _align_last(self, events: EventWindow) -> None:
+        """Place the frame before by the map's edges, too, now that the events on both sides of it are there."""
+        if self.last is None or not self.config.edge_pose.use or not self.hosts:
+            return
+        (t_us, pose), half_s = self.last, self.config.link.window_s / 2
+        motion = [each for each in self.recent if abs(each[0] - t_us) <= 2e6 * half_s]
+        if len(motion) < 2:
+            return
+        image = self._edge_image(pose.T_cam_world, pose.seen.points, events(t_us, half_s), self._twist(motion))
+        fit = pose_from_edges(self.imager, image, self.hosts, pose.T_cam_world, pose.seen, self.config.edge_pose)
+        if fit is not None:
+            self.bend = fit.T_cam_world @ np.linalg.inv(pose.T_cam_world)
 
     def _is_keyframe(self, frame: PointFrame, pose: PointPose) -> bool:
         """After enough image motion, or when the view of the map has become thin."""
@@ -271,27 +306,38 @@ class Odometry:
         self.mapping = False
         self.map.unlink(np.array(self.unlinked, np.int64))
         self.unlinked = []
-        self.view = self.map.snapshot()
+        self._look()
         self.T_cam_world = self.T_cam_world @ np.linalg.inv(self.pose_before) @ self.map.keyframes[-1].T_cam_world
 
-    def _extend_map(self, around: tuple[np.ndarray, np.ndarray], twist: np.ndarray) -> None:
-        """The newest keyframe's edge image, new landmarks, new depth of edges, and the adjustment of the last keyframes."""
+    def _look(self) -> None:
+        """What tracking sees of the map from now on."""
         assert self.map is not None
-        self.map.keyframes[-1].image = self._edge_image(self.map.keyframes[-1], around, twist)
+        self.view = self.map.snapshot()
+        latest = [each for each in self.map.keyframes[-self.config.edge_pose.keyframes :] if each.edges is not None]
+        self.hosts = [
+            EdgeHost.of(each.edges, each.T_cam_world, self.imager) for each in latest if each.edges is not None
+        ]
+
+    def _extend_map(self, around: tuple[np.ndarray, np.ndarray], twist: np.ndarray) -> None:
+        """The newest keyframe's edge image, new landmarks, new depth of edges, adjustment of the last keyframes."""
+        assert self.map is not None
+        newest = self.map.keyframes[-1]
+        points = self.map.points[newest.landmark[newest.landmark >= 0]]
+        newest.image = self._edge_image(newest.T_cam_world, points, around, twist)
         add_new_landmarks(self.map, self.imager.canvas, self.config.landmark)
-        newest = len(self.map.keyframes) - 1
-        for before in self.config.link.resweep:
-            if newest - before >= 0:
-                sweep_keyframe(self.map, newest - before, self.imager, self.config.link)
+        for index in (len(self.map.keyframes) - 1 - before for before in self.config.link.resweep):
+            if index >= 0:
+                sweep_keyframe(self.map, index, self.imager, self.config.link)
         window = choose_window(self.map, self.config.window)
         links = link_edges(self.map, window.views, window.is_free, self.imager, self.config.link)
         adjust_window(self.map, window, self.focal, self.config.window, links)
 
-    def _edge_image(self, keyframe: Keyframe, around: tuple[np.ndarray, np.ndarray], twist: np.ndarray) -> EdgeImage:
-        """The events around a keyframe's moment, compensated by the camera's motion and the landmarks' depth."""
-        assert self.map is not None
-        landmark, pose, canvas = keyframe.landmark[keyframe.landmark >= 0], keyframe.T_cam_world, self.imager.canvas
-        points = self.map.points[landmark] @ pose[:3, :3].T + pose[:3, 3]
+    def _edge_image(
+        self, T_cam_world: np.ndarray, points: np.ndarray, around: tuple[np.ndarray, np.ndarray], twist: np.ndarray
+    ) -> EdgeImage:
+        """Events around a moment, compensated by the camera's motion and the depth of landmarks (N, 3) in view."""
+        canvas = self.imager.canvas
+        points = points @ T_cam_world[:3, :3].T + T_cam_world[:3, 3]
         points = points[points[:, 2] > 1e-3]
         grid = inverse_depth_grid(canvas, canvas.pixels(points[:, :2] / points[:, 2:]), 1 / points[:, 2])
         return self.imager.with_twist(*around, twist, grid)

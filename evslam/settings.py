@@ -472,6 +472,28 @@ class LinkConfig:
 
 
 @dataclass(frozen=True)
+class EdgePoseConfig:
+    """Pose of a frame from the edges of the map (6-DoF only).
+
+    Attributes:
+        use: do it.
+        keyframes: the last ones whose edges are looked for.
+        radius_px: searched across an edge, for each round.
+        min_edges: that must be found.
+        weight: of an error across an edge against an error of a landmark.
+        scale_px, iterations: of the robust fit.
+    """
+
+    use: bool
+    keyframes: int
+    radius_px: tuple[int, ...]
+    min_edges: int
+    weight: float
+    scale_px: float
+    iterations: int
+
+
+@dataclass(frozen=True)
 class EdgeConfig:
     """Semi-dense map of edges (6-DoF only).
 

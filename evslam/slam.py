@@ -7,12 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from evslam.beside import in_thread
 from evslam.config import Config
 from evslam.geometry.camera import Camera
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.trajectory import camera_poses
 from evslam.odometry import Odometry
-from evslam.beside import in_thread
 from evslam.panoramic import PanoramicTracker
 from evslam.tracking.front_end import FrontEnd
 from evslam.tracking.gyro import Gyro
@@ -156,7 +156,7 @@ class SpatialSlam:
         state = self.odometry.add(frame, self.front_end.builder.around)
         return TrackResult(
             t_ref_us=frame.t_us,
-            T_world_cam=torch.from_numpy(camera_poses(self.odometry.T_cam_world[None])[0]),
+            T_world_cam=torch.from_numpy(camera_poses(self.odometry.best_pose[None])[0]),
             twist=torch.from_numpy(self.odometry.twist),
             state=state,
             contrast=self.odometry.inlier_share,

@@ -13,7 +13,7 @@ import torch
 def to_state(value: Any) -> Any:
     """A tree that `torch.save` writes and `torch.load(weights_only=True)` reads.
 
-    Arrays become tensors; objects become a dictionary of their fields with the name of their class.
+    Arrays become tensors, copied; objects become a dictionary of their fields with the name of their class.
 
     Raises:
         TypeError: something that is neither data nor an object with fields.
@@ -21,7 +21,7 @@ def to_state(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str | torch.Tensor):
         return value
     if isinstance(value, np.ndarray):
-        return torch.from_numpy(np.ascontiguousarray(value))
+        return torch.from_numpy(np.array(value, order="C"))
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
@@ -53,7 +53,7 @@ def from_state(state: Any, classes: Iterable[type]) -> Any:
         return deque((from_state(each, known.values()) for each in state["items"]), state["maxlen"])
     if name == "dict":
         return {from_state(k, known.values()): from_state(v, known.values()) for k, v in state["items"]}
-    made = object.__new__(known[name])
+    made: Any = object.__new__(known[name])
     for field, value in state["fields"].items():
         object.__setattr__(made, field, from_state(value, known.values()))
     return made

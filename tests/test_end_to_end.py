@@ -119,14 +119,6 @@ def test_start_and_duration_select_a_stretch(tiny_recording: Path, tmp_path: Pat
     assert 0.45 < t[-1] <= 0.51
 
 
-def test_6dof_says_that_it_is_velocity_only(tiny_recording: Path, tmp_path: Path) -> None:
-    options = RunOptions(tiny_recording, tmp_path / "run", duration_s=0.3, progress=False)
-    metrics = run(options, load_config(overrides=["mode=6dof"]))
-    assert metrics["status"] == "velocity_only"
-    assert metrics["map_points"] == 0
-    assert not (tmp_path / "run" / "map.ply").exists()
-
-
 def test_rest_keeps_the_pose(tiny_recording: Path, tmp_path: Path) -> None:
     """A camera that stops sees noise only: the pose stays, nothing is lost, and tracking goes on afterwards."""
     recording, rng = open_recording(tiny_recording), np.random.default_rng(0)

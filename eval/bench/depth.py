@@ -28,9 +28,9 @@ from evslam.io.depth import load_depth
 from evslam.io.recording import DEPTH_FILE, open_recording
 from evslam.mapping.edge_alignment import align_edges
 from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
-from evslam.multiview.edges import EdgeImage, EdgePoints
 from evslam.mapping.edge_match import match_edges
 from evslam.mapping.edge_sweep import spread, sweep_edges, sweep_range
+from evslam.multiview.edges import EdgeImage, EdgePoints
 from evslam.provenance import versions
 from evslam.types import Events
 

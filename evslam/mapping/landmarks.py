@@ -9,7 +9,7 @@ from evslam.mapping.edge_image import inverse_depth_grid
 from evslam.mapping.edge_kernels import CELL_PX
 from evslam.multiview.bundle import BundleProblem, BundleSettings, adjust
 from evslam.multiview.observations import Observations
-from evslam.multiview.sparse_map import Keyframe, SparseMap
+from evslam.multiview.sparse_map import SparseMap
 from evslam.multiview.triangulation import Triangulation, triangulate
 from evslam.settings import LandmarkConfig
 
@@ -80,7 +80,7 @@ def _link(
 
 
 def _guess(map_: SparseMap, canvas: Canvas, config: LandmarkConfig, ids: np.ndarray, found: Triangulation) -> None:
-    """Landmarks of tracks of the last keyframe, at a depth between that of their surroundings and the triangulated one."""
+    """Landmarks of tracks of the last keyframe, at a depth between that of their surroundings and their own."""
     newest = map_.keyframes[-1]
     pose, known = newest.T_cam_world, newest.landmark >= 0
     depth = (map_.points[newest.landmark[known]] @ pose[:3, :3].T + pose[:3, 3])[:, 2]
@@ -114,14 +114,16 @@ def _past(
     """Usable observations of tracks by keyframes, their rows there, and the tracks with enough of them."""
     seen = np.zeros((len(views), len(ids)), bool)
     rows = np.zeros((len(views), len(ids)), np.int64)
-    for number, view in enumerate(views):
-        keyframe: Keyframe = map_.keyframes[view]
-        row, there = keyframe.rows_of(ids)
-        rows[number], seen[number] = row, there
-        seen[number, there] = keyframe.usable[row[there]]
+    keyframes = [map_.keyframes[index] for index in views]
+    for number, keyframe in enumerate(keyframes):
+        rows[number], there = keyframe.rows_of(ids)
+        seen[number, there] = keyframe.usable[rows[number, there]]
     enough = seen.sum(0) >= min_views
     seen, rows, ids = seen[:, enough], rows[:, enough], ids[enough]
     point, view = np.nonzero(seen.T)
     row = rows[view, point]
-    bearing = np.array([map_.keyframes[views[v]].bearing[r] for v, r in zip(view, row, strict=True)]).reshape(-1, 2)
+    bearing = np.zeros((len(row), 2))
+    for number, keyframe in enumerate(keyframes):
+        mine = view == number
+        bearing[mine] = keyframe.bearing[row[mine]]
     return Observations.of_points(view, point, bearing), row, ids

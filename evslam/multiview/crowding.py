@@ -10,7 +10,7 @@ _SHARE = 3.0  # points within the radius that count fully
 
 @njit(cache=True, nogil=True)
 def area_weight(place: np.ndarray, radius: float) -> np.ndarray:
-    """Weight (N,) of points at pixels (N, 2): where more than three crowd within the radius, they share that of three."""
+    """Weight (N,) of points at pixels (N, 2): where more than three crowd in the radius, they share that of three."""
     weight = np.zeros(len(place))
     for i in range(len(place)):
         crowd = 0

@@ -1,4 +1,4 @@
-"""Edge points of keyframes as further points of a bundle adjustment: each is seen across its edge in other keyframes."""
+"""Edge points of keyframes as further points of a bundle adjustment: other keyframes see each across its edge."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class EdgeLinks:
     """Edge points and where other keyframes see them.
 
     Attributes:
-        host: (P,) int64, keyframe of each point; row (P,) int64, its row among that keyframe's edges, -1 for a point that
-            stays where it is.
+        host: (P,) int64, keyframe of each point; row (P,) int64, its row among that keyframe's edges, -1 for a point
+            that stays where it is.
         points: (P, 3) float64, world.
         observations: of these points; the first of each that moves is that by its host, in both directions.
         max_error_px: mean error, scaled as the normals are, above which a point is taken out of its keyframe.

@@ -40,6 +40,15 @@ class Observations:
         return Observations(view, point, bearing, np.zeros_like(bearing), np.ones(len(view)))
 
 
+@dataclass(frozen=True)
+class PointSightings:
+    """Landmarks that one view sees: points (N, 3) world, bearing (N, 2), weight (N,) of the squared error."""
+
+    points: np.ndarray
+    bearing: np.ndarray
+    weight: np.ndarray
+
+
 def first_of_point(observations: Observations, num_views: int, num_points: int) -> np.ndarray:
     """(num_points + 1,) int64: observations start[p] to start[p + 1] - 1 are those of point p.
 

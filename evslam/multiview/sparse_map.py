@@ -114,7 +114,7 @@ class SparseMap:
         gone = np.isin(self._landmark_of_track, index)
         self._landmark_of_track[gone] = -1
         for keyframe in self.keyframes:
-            hit = (keyframe.landmark >= 0) & ~self.alive[keyframe.landmark]
+            hit = np.isin(keyframe.landmark, index)
             keyframe.landmark[hit] = -1
             if forget:
                 keyframe.usable[hit] = False

@@ -86,7 +86,7 @@ class FrameBuilder:
         """
         config, canvas = self.config, self.canvas
         self._integrate(batch, max(speed, 1.0))
-        window_s = float(np.clip(config.window_px / max(speed, 1.0), *config.window_s))
+        window_s = _within(config.window_px / max(speed, 1.0), config.window_s)
         self._remember(batch)
         place, age_s = self.window(window_s, config.max_events)
         votes = np.zeros((canvas.height, canvas.width), np.float32)
@@ -111,7 +111,7 @@ class FrameBuilder:
             on = max(int(polarity.sum()), 1)
             ratio = np.clip((len(polarity) - on) / on, 0.5, 2.0)
             self.on_weight += 0.02 * (float(ratio) - self.on_weight)
-        tau_s = float(np.clip(self.config.leak_px / speed, *self.config.leak_s))
+        tau_s = _within(self.config.leak_px / speed, self.config.leak_s)
         age_s = np.float32((batch.stop_us - batch.t_ref_us) * 1e-6) - batch.t.numpy()
         elapsed_s = (batch.stop_us - batch.start_us) * 1e-6
         cell = self.canvas.cell_of_pixel[batch.pixel.numpy()]
@@ -126,7 +126,9 @@ class FrameBuilder:
 
     def window(self, window_s: float, max_events: int) -> tuple[np.ndarray, np.ndarray]:
         """Canvas pixels (N, 2) and ages (N,) of the latest events, for so long and so many at most."""
-        places, ages, held = [], [], 0
+        places: list[np.ndarray] = []
+        ages: list[np.ndarray] = []
+        held = 0
         for t_ref_us, t, place in reversed(self.recent):
             age_s = np.float32((self.now_us - t_ref_us) * 1e-6) - t
             first = max(int(np.searchsorted(-age_s, -window_s)), len(t) - (max_events - held))
@@ -164,6 +166,10 @@ def pyramid(channels: tuple[np.ndarray, ...], levels: int) -> tuple[np.ndarray, 
         images.append(np.stack([cv2.copyMakeBorder(each, *4 * (BORDER,), cv2.BORDER_REPLICATE) for each in channels]))
         channels = tuple(cv2.pyrDown(each) for each in channels)
     return tuple(images)
+
+
+def _within(value: float, limits: tuple[float, ...]) -> float:
+    return min(max(value, limits[0]), limits[1])
 
 
 def _blur(image: np.ndarray, sigma: float) -> np.ndarray:

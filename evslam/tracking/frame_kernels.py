@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def integrate(leaky, cell, age_s, polarity, on_weight, tau_s, elapsed_s):
+def integrate(leaky: Any, cell: Any, age_s: Any, polarity: Any, on_weight: Any, tau_s: Any, elapsed_s: Any) -> None:
     """Let the leaky integrator (R * C,) decay by `elapsed_s`, then add signed events, decayed by their own age.
 
     cell (N,) int32 flat places; age_s (N,) float32 seconds before the image's time; ON counts `on_weight`, OFF -1.
@@ -20,7 +22,7 @@ def integrate(leaky, cell, age_s, polarity, on_weight, tau_s, elapsed_s):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def vote(place, age_s, flow, centre, image):
+def vote(place: Any, age_s: Any, flow: Any, centre: Any, image: Any) -> None:
     """Bilinear votes of events at canvas pixels (N, 2), moved by an affine flow (6,) px/s over their age."""
     height, width = image.shape
     a0, a1, a2, a3, a4, a5 = flow

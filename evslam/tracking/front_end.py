@@ -45,13 +45,16 @@ class FrontEnd:
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on."""
-        parts = {"builder": self.builder, "points": self.points, "rotation": self.rotation}
-        return {name: part.state_dict() for name, part in parts.items()}
+        return {name: part.state_dict() for name, part in self._parts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of another front-end."""
-        for name, part in {"builder": self.builder, "points": self.points, "rotation": self.rotation}.items():
+        for name, part in self._parts.items():
             part.load_state_dict(state[name])
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {"builder": self.builder, "points": self.points, "rotation": self.rotation}
 
     @property
     def pace(self) -> float:

@@ -24,7 +24,7 @@ def fit_flow(place: np.ndarray, velocity: np.ndarray, centre: np.ndarray) -> np.
     terms = np.ones((number, 3))
     terms[:, 1:] = place - centre
     weight, error = np.ones(number), np.empty(number)
-    solution = np.zeros((3, 2))
+    solution: np.ndarray = np.zeros((3, 2))
     for _ in range(_ROUNDS):
         normal, right = np.zeros((3, 3)), np.zeros((3, 2))
         normal[1, 1] = normal[2, 2] = _LINEAR_PRIOR

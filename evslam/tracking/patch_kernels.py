@@ -1,10 +1,12 @@
 """Compiled alignment of image patches: inverse compositional Lucas and Kanade (Baker and Matthews, IJCV 2004).
 
-A template is a square patch of two channels, with its gradients; the columns are padded with zero gradients to a multiple
-of eight, so that the inner loops run in full vectors.
+A template is a square patch of two channels, with its gradients; the columns are padded with zero gradients to a
+multiple of eight, so that the inner loops run in full vectors.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -17,7 +19,7 @@ STRAIGHT_PX = 0.15  # a deformation that moves the corners by less is none
 
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")
-def _bilinear(image, x, y):
+def _bilinear(image: Any, x: Any, y: Any) -> Any:
     column, row = int(x), int(y)
     fx, fy = x - column, y - row
     one = np.float32(1.0)
@@ -27,7 +29,7 @@ def _bilinear(image, x, y):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _cut_straight(image, x, y, scratch):
+def _cut_straight(image: Any, x: float, y: float, scratch: Any) -> None:
     """Patch around (x, y), not deformed."""
     column, row = int(x) - RIM, int(y) - RIM
     fx, fy = np.float32(x - int(x)), np.float32(y - int(y))
@@ -43,7 +45,7 @@ def _cut_straight(image, x, y, scratch):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _cut_deformed(image, x, y, linear, scratch):
+def _cut_deformed(image: Any, x: Any, y: Any, linear: Any, scratch: Any) -> None:
     """Patch around (x, y) in coordinates d with image place (x, y) + linear @ d."""
     a, b, c, d = np.float32(linear[0, 0]), np.float32(linear[0, 1]), np.float32(linear[1, 0]), np.float32(linear[1, 1])
     x, y = np.float32(x), np.float32(y)
@@ -56,7 +58,7 @@ def _cut_deformed(image, x, y, linear, scratch):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def cut_template(image, x, y, linear, scratch, template, gradient):
+def cut_template(image: Any, x: Any, y: Any, linear: Any, scratch: Any, template: Any, gradient: Any) -> Any:
     """Template around (x, y) of an image (2, h, w), in coordinates d with image place (x, y) + linear @ d.
 
     Fills template (2, SIDE, STRIDE) and gradient (2, 2, SIDE, STRIDE) (channel, axis); scratch is
@@ -90,7 +92,7 @@ def cut_template(image, x, y, linear, scratch, template, gradient):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _mismatch(image, column, row, fx, fy, template, gradient):
+def _mismatch(image: Any, column: int, row: int, fx: Any, fy: Any, template: Any, gradient: Any) -> Any:
     """Sums of (image - template) times both gradients, at a place (column + fx, row + fy) of the window's corner."""
     bx, by = np.float32(0.0), np.float32(0.0)
     one = np.float32(1.0)
@@ -109,12 +111,13 @@ def _mismatch(image, column, row, fx, fy, template, gradient):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def align(image, template, gradient, moments, x, y, iterations, tolerance):
-    """Place (x, y) of an image (2, h, w) where it looks like the template; starts at (x, y).
+def align(image: Any, template: Any, gradient: Any, moments: Any, place: Any, iterations: int, tolerance: float) -> Any:
+    """Place (x, y) of an image (2, h, w) where it looks like the template; starts at `place`.
 
     Returns x, y and whether it converged inside the image.
     """
     height, width = image.shape[1:]
+    x, y = place
     xx, xy, yy = moments
     determinant = xx * yy - xy * xy
     trace = xx + yy
@@ -136,11 +139,11 @@ def align(image, template, gradient, moments, x, y, iterations, tolerance):
 
 
 @njit(cache=True, nogil=True)
-def follow(previous, current, border, start, guess, linear, inverse, limits):
+def follow(levels: Any, border: int, start: Any, guess: Any, linear: Any, inverse: Any, limits: Any) -> Any:
     """Follow points from one image to the next, coarse to fine, and back again.
 
     Args:
-        previous, current: pyramids, tuples of (2, h, w) images of equal shapes with a border of `border` pixels.
+        levels: pyramids of both images, tuples of (2, h, w) images of equal shapes with a border of `border` pixels.
         start (N, 2): places on the previous image; guess (N, 2): on the current one, overwritten by the result.
         linear (2, 2): d' = linear @ d, how the image deforms meanwhile; inverse (2, 2).
         limits: iterations per level and convergence in pixels.
@@ -148,6 +151,7 @@ def follow(previous, current, border, start, guess, linear, inverse, limits):
     Returns:
         gap (N,): distance in pixels between the start and what is found there from the result; inf where it got lost.
     """
+    previous, current = levels
     iterations, tolerance = int(limits[0]), limits[1]
     gap = np.full(len(start), np.inf)
     scratch = np.zeros((2, SIDE + 2, SIDE + 2), np.float32)
@@ -172,8 +176,7 @@ def follow(previous, current, border, start, guess, linear, inverse, limits):
                 template,
                 gradient,
                 moments,
-                x * scale + border,
-                y * scale + border,
+                (x * scale + border, y * scale + border),
                 iterations,
                 tolerance,
             )
@@ -183,22 +186,21 @@ def follow(previous, current, border, start, guess, linear, inverse, limits):
             continue
         guess[i, 0], guess[i, 1] = x, y
         moments = cut_template(current[0], x + border, y + border, linear, scratch, template, gradient)
-        u, v, found = align(
-            previous[0], template, gradient, moments, start[i, 0] + border, start[i, 1] + border, iterations, tolerance
-        )
+        origin = (start[i, 0] + border, start[i, 1] + border)
+        u, v, found = align(previous[0], template, gradient, moments, origin, iterations, tolerance)
         if found:
             gap[i] = np.hypot(u - border - start[i, 0], v - border - start[i, 1])
     return gap
 
 
 @njit(cache=True, nogil=True)
-def realign(anchors, templates, slot, linear, current, border, place, limits):
+def realign(patches: Any, slot: Any, linear: Any, current: Any, border: int, place: Any, limits: Any) -> Any:
     """Align points with the image patches in which they were seen first, against drift.
 
     Args:
-        anchors: (S, 2, L, L) patches around their points, which lie at the middle.
-        templates: cut from them, deformed as the image was lately, with gradients, moments and that deformation: arrays
-            (S, 2, SIDE, STRIDE), (S, 2, 2, SIDE, STRIDE), (S, 3), (S, 2, 2); renewed where the deformation has changed.
+        patches: (S, 2, L, L) around their points, which lie at the middle, and templates cut from them, deformed as the
+            image was lately, with gradients, moments and that deformation: arrays (S, 2, SIDE, STRIDE),
+            (S, 2, 2, SIDE, STRIDE), (S, 3), (S, 2, 2); renewed where the deformation has changed.
         slot: (N,) int64, which patch; linear: (S, 2, 2) how the image has deformed since the patch was cut.
         current: (2, h, w) image with a border; place (N, 2) overwritten where the alignment moves by at most limits[2].
 
@@ -206,7 +208,7 @@ def realign(anchors, templates, slot, linear, current, border, place, limits):
         (N,) bool, whether the patch was found there.
     """
     iterations, tolerance, farthest = int(limits[0]), limits[1], limits[2]
-    template, gradient, moments, known = templates
+    anchors, template, gradient, moments, known = patches
     good = np.zeros(len(slot), np.bool_)
     scratch = np.zeros((2, SIDE + 2, SIDE + 2), np.float32)
     inverse = np.zeros((2, 2))
@@ -224,7 +226,7 @@ def realign(anchors, templates, slot, linear, current, border, place, limits):
             known[s] = a
         x, y = place[i, 0] + border, place[i, 1] + border
         found_moments = (moments[s, 0], moments[s, 1], moments[s, 2])
-        u, v, found = align(current, template[s], gradient[s], found_moments, x, y, iterations, tolerance)
+        u, v, found = align(current, template[s], gradient[s], found_moments, (x, y), iterations, tolerance)
         if found and np.hypot(u - x, v - y) <= farthest:
             place[i, 0], place[i, 1] = u - border, v - border
             good[i] = True
@@ -232,7 +234,7 @@ def realign(anchors, templates, slot, linear, current, border, place, limits):
 
 
 @njit(cache=True, nogil=True)
-def cut_anchor(image, x, y, patch):
+def cut_anchor(image: Any, x: float, y: float, patch: Any) -> None:
     """Patch (2, L, L) of an image (2, h, w) with place (x, y) at its middle, bilinear."""
     middle = patch.shape[1] // 2
     height, width = image.shape[1:]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evslam.multiview.crowding import area_weight
+from evslam.multiview.observations import PointSightings
 from evslam.multiview.pose import PoseFit, PoseSettings, estimate_pose
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings import PoseConfig
@@ -23,6 +24,7 @@ class PointPose:
         error_px: (M,) distance between point and projected landmark, canvas pixels.
         num_inliers: points within `PoseConfig.inlier_px`.
         hessian: (6, 6) of the robust cost, px^2.
+        seen: the landmarks, where they are seen, and their weights.
     """
 
     T_cam_world: np.ndarray
@@ -30,6 +32,7 @@ class PointPose:
     error_px: np.ndarray
     num_inliers: int
     hessian: np.ndarray
+    seen: PointSightings
 
 
 def pose_from_points(
@@ -39,9 +42,9 @@ def pose_from_points(
 
     Args:
         frame: tracked points.
-        starts: poses T_cam_world (4, 4) to start from; the next is tried while the last one fits badly. From a predicted
-            pose with a narrow kernel the search falls into a mirrored minimum at every reversal of the motion, so the
-            first should be the last frame's pose.
+        starts: poses T_cam_world (4, 4) to start from; the next is tried while the last one fits badly. From a
+            predicted pose with a narrow kernel the search falls into a mirrored minimum at every reversal of the
+            motion, so the first should be the last frame's pose.
         map_: landmarks of the tracks.
         focal: pixels per unit of bearing.
         config: limits.
@@ -67,4 +70,6 @@ def pose_from_points(
     inlier = best.error_px < config.inlier_px
     if inlier.sum() < config.min_points or inlier.mean() < config.min_share:
         return None
-    return PointPose(best.T_cam_world, rows, best.error_px, int(inlier.sum()), best.hessian)
+    return PointPose(
+        best.T_cam_world, rows, best.error_px, int(inlier.sum()), best.hessian, PointSightings(points, bearing, weight)
+    )

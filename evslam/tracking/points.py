@@ -93,7 +93,7 @@ class PointTracker:
         limits = np.array([config.iterations, config.tolerance_px, config.max_anchor_px])
         linear = np.ascontiguousarray(matrix[:2, :2])
         levels = self.previous.levels, frame.levels
-        gap = follow(*levels, BORDER, start, place, linear, np.linalg.inv(linear), limits)
+        gap = follow(levels, BORDER, start, place, linear, np.linalg.inv(linear), limits)
         keep = gap < config.max_gap_px
         if keep.sum() >= _MIN_FOR_FLOW:
             measured = fit_flow(start[keep], (place - start)[keep] / seconds, centre)
@@ -101,9 +101,8 @@ class PointTracker:
         self.linear = linear @ self.linear
         anchored = np.zeros(len(keep), bool)
         found = place[keep]
-        anchored[keep] = realign(
-            self.anchors, self.templates, self.slot[keep], self.linear, frame.levels[0], BORDER, found, limits
-        )
+        patches = self.anchors, *self.templates
+        anchored[keep] = realign(patches, self.slot[keep], self.linear, frame.levels[0], BORDER, found, limits)
         place[keep] = found
         velocity = (place - start) / seconds
         keep &= self._inside(place) & self._active(frame, place)
@@ -159,12 +158,12 @@ class PointTracker:
 
     def _detect(self, frame: EventFrame) -> None:
         """Corners of both channels (Shi and Tomasi 1994) away from the points there are, where events fall."""
-        config, images = self.config, frame.levels[0][:, BORDER:-BORDER, BORDER:-BORDER]
+        config = self.config
         active = cv2.resize(frame.activity, self.allowed.shape[::-1]) > 1
         free = (self.allowed & active).astype(np.uint8)
         for x, y in self.place.astype(int):
             cv2.circle(free, (x, y), config.min_distance_px, 0, -1)
-        images = [np.ascontiguousarray(image) for image in images]
+        images = [np.ascontiguousarray(each[BORDER:-BORDER, BORDER:-BORDER]) for each in frame.levels[0]]
         corner = sum(cv2.cornerMinEigenVal(image, config.corner_block) for image in images) * free
         peaks = (corner == cv2.dilate(corner, np.ones((3, 3)))) & (corner > config.min_corner * corner.max())
         row, column = np.nonzero(peaks)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from evslam.multiview.crowding import area_weight
 from evslam.multiview.bundle import BundleProblem, BundleResult, BundleSettings, adjust
+from evslam.multiview.crowding import area_weight
 from evslam.multiview.observations import Observations
 from evslam.multiview.pose import PoseSettings, estimate_pose, robust_rotation
 from evslam.multiview.triangulation import triangulate

@@ -169,21 +169,22 @@ def test_ground_truth_without_motion_has_no_position_figures(truth: Trajectory, 
     assert figures["rotation"]["absolute_best"]["rmse"] < 1e-5
 
 
-def test_velocities_are_compared_without_poses(truth: Trajectory, make_run: MakeRun) -> None:
-    run_dir = make_run(None, status="velocity_only")
+def test_velocities_of_tracked_batches_are_compared(truth: Trajectory, make_run: MakeRun) -> None:
+    run_dir = make_run(truth)
     inner = np.arange(10, len(truth) - 10, 10)
     turn = rotations(truth)
     omega = (turn[inner - 1].inv() * turn[inner + 1]).as_rotvec() / 0.01 * 1.01
     v = turn[inner].inv().apply(truth.position[inner + 1] - truth.position[inner - 1]) * 7
     lines = ["t_ref_us,vx,vy,vz,wx,wy,wz,state,contrast,evaluations,num_events"]
     for k, i in enumerate(inner):
-        lines.append(",".join(map(str, [truth.t_us[i], *v[k], *omega[k], "starting", 1.5, 8, 1000])))
+        lines.append(",".join(map(str, [truth.t_us[i], *v[k], *omega[k], "tracking", 1.5, 8, 1000])))
+    lines.append(",".join(map(str, [truth.t_us[500], *[99.0] * 6, "starting", 1.5, 8, 1000])))  # does not count
     (run_dir / "batches.csv").write_text("\n".join(lines) + "\n")
     figures = evaluate_run(run_dir)
     rate, null = (figures["velocity"][name]["rmse"] for name in ("angular_velocity", "angular_velocity_null"))
     assert rate == pytest.approx(0.01 * null, rel=0.02)
     assert figures["velocity"]["direction"]["max"] < 0.5
-    assert "velocity_only" in figures["position"]["reason"]
+    assert figures["velocity"]["angular_velocity"]["samples"] == len(inner)
 
 
 def test_errors_say_what_to_do(truth: Trajectory, make_run: MakeRun, tmp_path: Path) -> None:

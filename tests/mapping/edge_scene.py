@@ -8,8 +8,8 @@ from evslam.config import load_config
 from evslam.geometry.camera import Camera
 from evslam.geometry.canvas import Canvas
 from evslam.mapping.edge_image import EdgeImager
-from evslam.multiview.edges import EdgeImage
 from evslam.mapping.edge_kernels import vote_flow
+from evslam.multiview.edges import EdgeImage
 from evslam.types import SensorSize
 
 DEPTH = 2.0

@@ -13,9 +13,9 @@ from evslam.mapping.edge_alignment import align_edges, linearise, move
 from evslam.mapping.edge_image import CELL_PX, inverse_depth_grid
 from evslam.mapping.edge_kernels import vote_flow
 from evslam.mapping.edge_match import match_edges
-from evslam.multiview.edges import EdgePoints
 from evslam.mapping.edge_sweep import ridge_points, spread, sweep_edges, sweep_range, tangents
 from evslam.mapping.sweep_kernels import peaks, sweep
+from evslam.multiview.edges import EdgePoints
 
 IMAGER = scene.imager()
 CANVAS = IMAGER.canvas

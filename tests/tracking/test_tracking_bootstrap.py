@@ -7,8 +7,8 @@ import pytest
 from point_scenes import FOCAL, Motion, direction_error_deg, first_start, joined, room, tracks, wall
 
 from evslam.config import load_config
-from evslam.tracking.bootstrap import Bootstrap, deviation
 from evslam.multiview.crowding import area_weight
+from evslam.tracking.bootstrap import Bootstrap, deviation
 from evslam.types import PointFrame
 
 CONFIG = load_config().bootstrap

@@ -1,0 +1,108 @@
+"""Keyframes, landmarks and tracks stay consistent through adding, unlinking and removing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evslam.multiview.sparse_map import SparseMap, rows_of
+from evslam.types import PointFrame
+
+
+def frame(t_us: int, ids: list[int]) -> PointFrame:
+    numbers = np.array(ids, np.int64)
+    return PointFrame(t_us, numbers, np.stack([numbers / 100, numbers / 1000 + t_us], 1))
+
+
+def make_map() -> SparseMap:
+    """Tracks 3, 5, 8 have the landmarks 0, 1, 2; keyframes see 3, 5, 7 and 5, 7, 8."""
+    map_ = SparseMap()
+    index = map_.add_landmarks(np.array([[0.0, 0, 2], [1, 0, 3], [0, 1, 4]]), np.array([3, 5, 8]))
+    assert index.tolist() == [0, 1, 2]
+    map_.add_keyframe(frame(0, [3, 5, 7]), np.eye(4), np.array([True, True, True]))
+    map_.add_keyframe(frame(1, [5, 7, 8]), np.eye(4), np.array([True, True, False]))
+    return map_
+
+
+def test_rows_of_ids() -> None:
+    row, there = rows_of(np.array([2, 4, 9]), np.array([9, 3, 2, 100, 0]))
+    assert there.tolist() == [True, False, True, False, False]
+    assert row[there].tolist() == [2, 0]
+    assert rows_of(np.zeros(0, np.int64), np.array([1, 2]))[1].tolist() == [False, False]
+
+
+def test_a_keyframe_sees_the_landmarks_of_its_inliers() -> None:
+    map_ = make_map()
+    assert map_.landmarks(np.array([3, 5, 7, 8, 5000])).tolist() == [0, 1, -1, 2, -1]
+    assert map_.keyframes[0].landmark.tolist() == [0, 1, -1]
+    assert map_.keyframes[1].landmark.tolist() == [1, -1, -1]  # the last is no inlier
+
+
+def test_an_unlinked_track_leaves_its_landmark_to_the_keyframes_that_saw_it() -> None:
+    map_ = make_map()
+    map_.unlink(np.array([5]))
+    assert map_.landmarks(np.array([3, 5])).tolist() == [0, -1]
+    assert map_.keyframes[0].landmark.tolist() == [0, 1, -1]
+    assert map_.keyframes[0].usable.tolist() == [True, False, True]
+    assert map_.keyframes[1].usable.tolist() == [False, True, True]
+    map_.unlink(np.array([9999]))
+    assert map_.alive.all()
+
+
+def test_forgetting_only_bars_past_observations_from_triangulation() -> None:
+    map_ = make_map()
+    map_.forget(np.array([7]))
+    later = map_.add_keyframe(frame(2, [7]), np.eye(4), np.array([True]))
+    assert [keyframe.usable.tolist() for keyframe in map_.keyframes[:2]] == [[True, True, False], [True, False, True]]
+    assert later.usable.tolist() == [True]
+
+
+def test_a_removed_landmark_is_seen_by_nobody_and_its_track_is_free() -> None:
+    map_ = make_map()
+    map_.remove_landmarks(np.array([1]))
+    assert map_.alive.tolist() == [True, False, True]
+    assert map_.landmarks(np.array([3, 5, 8])).tolist() == [0, -1, 2]
+    assert map_.keyframes[0].landmark.tolist() == [0, -1, -1]
+    assert map_.keyframes[1].landmark.tolist() == [-1, -1, -1]
+    assert map_.keyframes[0].usable.tolist() == [True, False, True]
+    again = map_.add_landmarks(np.array([[1.0, 0, 3.1]]), np.array([5]))
+    assert again.tolist() == [3]
+    assert map_.landmarks(np.array([5])).tolist() == [3]
+
+
+def test_removing_nothing_from_an_empty_map() -> None:
+    map_ = SparseMap()
+    map_.add_keyframe(frame(0, [1, 2]), np.eye(4), np.array([True, True]))
+    map_.remove_landmarks(np.zeros(0, np.int64))
+    assert map_.keyframes[0].landmark.tolist() == [-1, -1]
+
+
+def test_observations_are_numbered_in_the_order_asked_for() -> None:
+    map_ = make_map()
+    map_.keyframes[1].landmark[2] = 2
+    found = map_.observations([1, 0], np.array([2, 1]))
+    assert found.view.tolist() == [0, 0, 1]
+    assert found.point.tolist() == [0, 1, 1]
+    assert found.bearing.tolist() == [[0.08, 1.008], [0.05, 1.005], [0.05, 0.005]]
+    assert len(map_.observations([0], np.array([2]))) == 0
+
+
+def test_a_snapshot_does_not_change_with_the_map() -> None:
+    map_ = make_map()
+    view = map_.snapshot()
+    map_.unlink(np.array([3]))
+    map_.points += 1
+    map_.remove_landmarks(np.array([2]))
+    assert view.landmarks(np.array([3, 5, 8])).tolist() == [0, 1, 2]
+    assert view.points[0].tolist() == [0, 0, 2]
+    assert view.alive.all()
+    view.unlink(np.array([5]))
+    assert map_.landmarks(np.array([5])).tolist() == [1]
+
+
+@pytest.mark.parametrize("largest", [1023, 1024, 3000, 10**6])
+def test_room_grows_with_the_numbers_of_tracks(largest: int) -> None:
+    map_ = make_map()
+    assert map_.landmarks(np.array([3, largest])).tolist() == [0, -1]
+    map_.add_landmarks(np.ones((1, 3)), np.array([largest]))
+    assert map_.landmarks(np.array([largest, largest + 1])).tolist() == [3, -1]

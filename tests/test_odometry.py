@@ -1,0 +1,171 @@
+"""Odometry on the tracks of a cloud of points: from the start to the end, through a loss, and from a checkpoint."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import map_scenes as scene
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from evslam.beside import in_thread
+from evslam.mapping.landmarks import is_firm
+from evslam.odometry import Odometry
+from evslam.types import PointFrame, TrackingState
+
+T_US, POSES = scene.hand_motion(4.0)
+FRAMES = scene.point_tracks(T_US, POSES, scene.room())
+
+
+def no_events(t_us: int, half_s: float) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
+
+
+def odometry(worker: Callable | None = None) -> Odometry:
+    return Odometry(scene.CONFIG, scene.CANVAS, worker)
+
+
+def feed(odometry: Odometry, frames: list[PointFrame]) -> tuple[list[TrackingState], np.ndarray]:
+    """States and poses (N, 4, 4) after each frame."""
+    states, poses = [], []
+    for frame in frames:
+        states.append(odometry.add(frame, no_events))
+        poses.append(odometry.T_cam_world)
+    return states, np.stack(poses)
+
+
+@pytest.fixture(scope="module")
+def whole() -> tuple[Odometry, list[TrackingState], np.ndarray]:
+    one = odometry()
+    return one, *feed(one, FRAMES)
+
+
+def test_it_starts_and_tracks_to_the_end(whole: tuple[Odometry, list[TrackingState], np.ndarray]) -> None:
+    one, states, poses = whole
+    first = states.index(TrackingState.TRACKING)
+    assert T_US[first] < 1_000_000
+    assert set(states[:first]) == {TrackingState.STARTING}
+    assert set(states[first:]) == {TrackingState.TRACKING}
+    assert aligned_rmse(poses[first:], POSES[first:]) < 0.005
+    assert one.num_starts == 1
+    assert one.map is not None
+    assert 10 < len(one.map.keyframes) < 100
+    assert one.inlier_share > 0.8
+
+
+def aligned_rmse(found: np.ndarray, true: np.ndarray) -> float:
+    return float(np.sqrt((scene.aligned_errors(found, true) ** 2).mean()))
+
+
+def test_the_world_is_the_first_camera_at_median_depth_one(whole: tuple[Odometry, list, np.ndarray]) -> None:
+    map_ = whole[0].map
+    assert map_ is not None
+    first = map_.keyframes[0]
+    assert np.array_equal(first.T_cam_world, np.eye(4))
+    seen = first.landmark[first.landmark >= 0]
+    assert np.median(map_.points[seen][:, 2]) == pytest.approx(1.0, rel=0.1)
+
+
+def test_twist_is_the_motion_of_the_camera() -> None:
+    one, twists = odometry(), []
+    for frame in scene.point_tracks(T_US, POSES, scene.room(), noise_px=0.0)[:200]:
+        one.add(frame, no_events)
+        twists.append(one.twist)
+    found, true = (np.linalg.inv(pose)[:3, 3] for pose in (one.T_cam_world, POSES[199]))
+    scale = np.linalg.norm(found) / np.linalg.norm(true)
+    change = POSES[119:199] @ np.linalg.inv(POSES[120:200])  # T_before_now
+    v, omega = scale * change[:, :3, 3] / 0.01, Rotation.from_matrix(change[:, :3, :3]).as_rotvec() / 0.01
+    error = np.linalg.norm(np.stack(twists[120:]) - np.concatenate([v, omega], 1), axis=1)
+    speed = np.linalg.norm(v, axis=1)
+    assert np.median(error) < 0.03 * np.median(speed)
+    assert np.quantile(error, 0.9) < 0.15 * np.median(speed)  # the map's adjustment is felt for a frame
+
+
+def test_mapping_in_a_thread_gives_the_same_poses(whole: tuple[Odometry, list[TrackingState], np.ndarray]) -> None:
+    states, poses = feed(odometry(in_thread), FRAMES[:200])
+    assert states == whole[1][:200]
+    assert np.array_equal(poses, whole[2][:200])
+
+
+def through_a_checkpoint(one: Odometry) -> Odometry:
+    file = io.BytesIO()
+    torch.save(one.state_dict(), file)
+    file.seek(0)
+    other = odometry()
+    other.load_state_dict(torch.load(file, weights_only=True))
+    return other
+
+
+def test_a_checkpoint_while_a_start_waits_for_its_confirmation(
+    whole: tuple[Odometry, list[TrackingState], np.ndarray],
+) -> None:
+    one = odometry()
+    count = next(k for k, frame in enumerate(FRAMES) if one.add(frame, no_events) and one.bootstrap.passed) + 1
+    states, poses = feed(through_a_checkpoint(one), FRAMES[count : count + 80])
+    assert states == whole[1][count : count + 80]
+    assert np.array_equal(poses, whole[2][count : count + 80])
+
+
+@pytest.mark.parametrize("moment", ["pending", "mapping", "neither"])
+def test_a_checkpoint_while_tracking(moment: str, whole: tuple[Odometry, list[TrackingState], np.ndarray]) -> None:
+    one = odometry(in_thread)
+    for count, frame in enumerate(FRAMES, 1):
+        one.add(frame, no_events)
+        now = "pending" if one.pending_us is not None else "mapping" if one.mapping else "neither"
+        if count > 120 and now == moment:
+            break
+    states, poses = feed(through_a_checkpoint(one), FRAMES[count : count + 60])
+    assert states == whole[1][count : count + 60]
+    assert np.array_equal(poses, whole[2][count : count + 60])
+
+
+def test_after_a_loss_it_starts_again_where_it_was_lost() -> None:
+    one, rng = odometry(), np.random.default_rng(0)
+    feed(one, FRAMES[:150])
+    garbage = []
+    for frame in FRAMES[150 : 151 + scene.CONFIG.pose.max_failures]:
+        bearing = rng.uniform(-0.5, 0.5, (len(frame.ids), 2))
+        garbage.append(PointFrame(frame.t_us, frame.ids, bearing))
+    states, poses = feed(one, garbage)
+    assert states == [TrackingState.SPARSE] * scene.CONFIG.pose.max_failures + [TrackingState.LOST]
+    assert len(one.segments) == 1
+    lost_at = poses[-1]
+    later = [PointFrame(f.t_us, f.ids + 100_000, f.bearing) for f in FRAMES[170:]]
+    states, poses = feed(one, later)
+    first = states.index(TrackingState.TRACKING)
+    assert set(states[:first]) == {TrackingState.STARTING}
+    assert set(states[first:]) == {TrackingState.TRACKING}
+    assert one.num_starts == 2
+    assert one.map is not None
+    assert np.array_equal(one.map.keyframes[0].T_cam_world, lost_at)
+    assert aligned_rmse(poses[first:], POSES[170 + first :]) < 0.01
+    old, new = one.all_segments()
+    assert [frame.t_us for frame in old.frames] == T_US[:166].tolist()
+    assert [frame.t_us for frame in new.frames] == T_US[170:].tolist()
+    depths = []
+    for map_, index in ((old.map, -1), (new.map, 0)):
+        keyframe = map_.keyframes[index]
+        points = map_.points[keyframe.landmark[keyframe.landmark >= 0]]
+        depths.append(np.median((points @ keyframe.T_cam_world[:3, :3].T + keyframe.T_cam_world[:3, 3])[:, 2]))
+    assert depths[1] == pytest.approx(depths[0], rel=0.1)
+    other = through_a_checkpoint(one)
+    assert len(other.segments) == 1
+    assert np.array_equal(other.segments[0].map.points, old.map.points)
+
+
+def test_tracks_that_leave_their_landmark_lose_it() -> None:
+    """Three of the tracks slide over the image from a moment on."""
+    one = odometry()
+    feed(one, FRAMES[:150])
+    assert one.view is not None
+    known = FRAMES[150].ids[is_firm(one.view, FRAMES[150].ids)]
+    lasting, others = np.split(np.intersect1d(known, FRAMES[165].ids), [3])
+    for number, frame in enumerate(FRAMES[150:166]):
+        bearing = frame.bearing.copy()
+        bearing[np.isin(frame.ids, lasting)] += 0.004 * number
+        one.add(PointFrame(frame.t_us, frame.ids, bearing), no_events)
+    assert (one.view.landmarks(lasting) == -1).all()
+    assert (one.view.landmarks(others) >= 0).all()
