@@ -37,9 +37,9 @@ _WITH_INTERVAL = (_ATE, _ONLINE)
 NOTES = (
     "median over the runs [95 % bootstrap interval over runs]; a run without a trajectory counts as infinitely wrong",
     "failed: no trajectory, less than half of the time covered, or ATE above a quarter of null",
-    "null, ATE, online, SE(3): RMSE of positions in percent of the path; null: of a motionless estimate; ATE: of the final "
-    "trajectory after Sim(3) alignment; online: of the poses as told while running; SE(3): of the final trajectory with "
-    "the scale of its first quarter",
+    "null, ATE, online, SE(3): RMSE of positions in percent of the path; null: of a motionless estimate; ATE: of the "
+    "final trajectory after Sim(3) alignment; online: of the poses as told while running; SE(3): of the final "
+    "trajectory with the scale of its first quarter",
     "drift: largest over smallest scale of the four quarters of a run, less one, from displacements over 0.3 s",
     "right starts: ATE of the first 3 s after the first pose under a quarter of null, of the runs that started",
     "losses and further starts are sums over the runs",
