@@ -13,7 +13,6 @@ import pandas as pd
 from evslam.eval.experiments.output import write_table
 from evslam.eval.experiments.statistics import draws, interval, medians
 from evslam.eval.tables import look_up
-from evslam.provenance import versions
 
 _ATE, _ONLINE, _SE3 = "ATE [%]", "online [%]", "SE(3) [%]"
 _NO_POSITION = float("inf")  # a run without a trajectory is worse than any other
@@ -67,6 +66,7 @@ def _line(row: Mapping[str, Any]) -> dict[str, Any]:
         line[title] = (_NO_POSITION if title in _ERRORS else np.nan) if value is None else float(value)
     line["right start"] = look_up(figures, "start.right")
     line["starts"] = look_up(figures, "work.starts") or 0
+    line["commit"] = look_up(figures, "work.commit") or "unknown"
     line["losses"] = look_up(figures, "losses") or 0
     return line
 
@@ -104,8 +104,8 @@ def changes(runs: pd.DataFrame) -> pd.DataFrame:
         line: dict[str, Any] = {"configuration": name, "runs": len(own), "failed": int(own["failed"].sum())}
         line["compared"] = len(both)
         for title in (*_ERRORS, "drift [%]", "rotation [deg]"):
-            ratio = own.loc[both, title].to_numpy(float) / first.loc[both, title].to_numpy(float)
-            line[f"change of {title.rsplit(' [', 1)[0]} [%]"] = "" if name == names[0] else _change(ratio)
+            change = _change(own.loc[both, title].to_numpy(float), first.loc[both, title].to_numpy(float))
+            line[f"change of {title.rsplit(' [', 1)[0]} [%]"] = "" if name == names[0] else change
         line["real-time factor"] = _median(own["real-time factor"].to_numpy(), 2, with_interval=False)
         lines.append(line)
     return pd.DataFrame(lines)
@@ -114,7 +114,7 @@ def changes(runs: pd.DataFrame) -> pd.DataFrame:
 def report(rows: list[Mapping[str, Any]], out: Path) -> list[Path]:
     """Write families, changes and runs as tables and families.json with all of it."""
     runs = runs_table(rows)
-    commit = f"commit {versions().get('commit', 'unknown')}"
+    commit = f"commit {', '.join(dict.fromkeys(runs['commit']))}"
     tables: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]]] = {
         "families": (families, NOTES),
         "changes": (changes, CHANGE_NOTES),
@@ -142,8 +142,9 @@ def _number(value: float, decimals: int) -> str:
     return "never" if np.isposinf(value) else "" if np.isnan(value) else f"{value:.{decimals}f}"
 
 
-def _change(ratio: np.ndarray) -> str:
-    known = np.log(ratio[np.isfinite(ratio) & (ratio > 0)])
-    counts = draws(len(known))
-    with np.errstate(invalid="ignore"):
-        return interval(100 * (np.exp(counts @ known / counts.sum(1)) - 1)).text(1) if len(known) else ""
+def _change(new: np.ndarray, old: np.ndarray) -> str:
+    known = np.isfinite(new) & np.isfinite(old) & (new > 0) & (old > 0)
+    if not known.any():
+        return ""
+    counts = draws(int(known.sum()))
+    return interval(100 * (np.exp(counts @ np.log(new[known] / old[known]) / counts.sum(1)) - 1)).text(1)
