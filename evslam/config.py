@@ -32,8 +32,10 @@ from evslam.settings import (
     KeyframeConfig,
     LandmarkConfig,
     LinkConfig,
+    LoopConfig,
     MapConfig,
     NoiseConfig,
+    PlacesConfig,
     PointsConfig,
     PoseConfig,
     RefineConfig,
@@ -71,6 +73,8 @@ class Config:
     edge_pose: EdgePoseConfig
     window: WindowConfig
     refine: RefineConfig
+    places: PlacesConfig
+    loop: LoopConfig
     edges: EdgeConfig
     gyro: GyroConfig
     auto: AutoConfig

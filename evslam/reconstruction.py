@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from evslam.backend.loop_closure import close_loops, find_loops
 from evslam.backend.refinement import corrected, refine_map
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
@@ -17,15 +18,26 @@ from evslam.tracking.point_pose import pose_from_points
 from evslam.types import PointFrame, PointMap
 
 
-def refine(map_: SparseMap, imager: EdgeImager, config: Config) -> None:
-    """Measure all edges anew with the neighbours on both sides, and adjust all keyframes."""
+@dataclass(frozen=True)
+class Closure:
+    """Loops that were found in a map, and those that its pose graph agreed with."""
+
+    found: int
+    closed: int
+
+
+def refine(map_: SparseMap, imager: EdgeImager, config: Config) -> Closure:
+    """Measure all edges anew with the neighbours on both sides, close loops, and adjust all keyframes."""
     for index in range(len(map_.keyframes)):
         sweep_keyframe(map_, index, imager, config.link)
+    loops = find_loops(map_, imager.canvas, config.places, config.loop, config.seed) if config.loop.use else []
+    closed = close_loops(map_, loops, imager.canvas, config.loop) if loops else []
 
     def link(views: list[int], is_free: np.ndarray) -> EdgeLinks | None:
         return link_edges(map_, views, is_free, imager, config.link)
 
     refine_map(map_, link, imager.canvas.focal, config.window, config.refine)
+    return Closure(len(loops), len(closed))
 
 
 def final_poses(

@@ -539,6 +539,72 @@ class EdgeConfig:
 
 
 @dataclass(frozen=True)
+class PlacesConfig:
+    """What a keyframe shows of a place (6-DoF only).
+
+    Attributes:
+        neighbours: keyframes before and after whose map points it may show.
+        cell_px: one point of each cell is described.
+        patch_px: SIFT's diameter of a point.
+        words: of the vocabulary by which keyframes that look alike are found.
+        candidates: keyframes that are looked at for each one.
+        min_gap: keyframes that must lie between.
+    """
+
+    neighbours: int
+    cell_px: float
+    patch_px: float
+    words: int
+    candidates: int
+    min_gap: int
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """When two keyframes show the same place, and how much it counts (6-DoF only); distances in canvas pixels.
+
+    Attributes:
+        use: look for loops when the whole map is adjusted.
+        ratio: of the distance between descriptors over that to the second best, at most.
+        max_distance: between descriptors of points that the first pose brings close.
+        min_matches: by descriptor, and that agree with one pose.
+        ransac_iterations: to find this pose.
+        guided_px: points that the first pose brings so close may be the same.
+        scale_px: Cauchy scale.
+        inlier_px: error in each of both images up to which a point agrees.
+        max_median_px: median error in each image; a view of a flat place from a wrong side fits worse.
+        min_points: that must agree in both images ...
+        min_spread_px: ... and spread so far, across and along.
+        max_turn_deg: between the poses by the points of either view.
+        max_step: keyframes; a loop counts if a neighbour within it has one that agrees.
+        step_sigma: of a step between keyframes: translation over the median step, rad, logarithm of scale.
+        loop_sigma: of a loop.
+        kernel: Cauchy scale of loops, in standard deviations; a loop further off is dropped.
+        max_iterations: of the pose graph.
+        max_merge_px: landmarks of both visits become one where the first is seen this close to the second.
+    """
+
+    use: bool
+    ratio: float
+    max_distance: float
+    min_matches: int
+    ransac_iterations: int
+    guided_px: float
+    scale_px: float
+    inlier_px: float
+    max_median_px: float
+    min_points: int
+    min_spread_px: tuple[float, ...]
+    max_turn_deg: float
+    max_step: int
+    step_sigma: tuple[float, ...]
+    loop_sigma: tuple[float, ...]
+    kernel: float
+    max_iterations: int
+    max_merge_px: float
+
+
+@dataclass(frozen=True)
 class AutoConfig:
     """Mode `auto`: batches to look at, and by which share SE(3) must be sharper than a rotation to be chosen."""
 

@@ -100,12 +100,14 @@ class PointFrame:
         ids: (N,) int64, numbers of the tracks, ascending.
         bearing: (N, 2) float64, undistorted (X / Z, Y / Z) in the camera frame.
         votes: (H, W) float16, motion-compensated events of the moment on the canvas; None where not kept.
+        signed: (H, W) uint8, leaky signed event image of the moment, 128 where nothing happens; None where not kept.
     """
 
     t_us: int
     ids: np.ndarray
     bearing: np.ndarray
     votes: np.ndarray | None = None
+    signed: np.ndarray | None = None
 
 
 class TrackingState(Enum):

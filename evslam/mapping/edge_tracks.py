@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 
 from evslam.mapping.covisibility import covisible
@@ -35,17 +37,27 @@ def sweep_keyframe(map_: SparseMap, index: int, imager: EdgeImager, config: Link
     host.edges = spread(found, imager.config.cell_px, imager.config.max_points)
 
 
+def _revisits(map_: SparseMap) -> defaultdict[int, list[int]]:
+    """The keyframes that show the same place as each."""
+    found = defaultdict(list)
+    for old, new in map_.revisits:
+        found[old].append(new)
+        found[new].append(old)
+    return found
+
+
 def link_edges(
     map_: SparseMap, views: list[int], is_free: np.ndarray, imager: EdgeImager, config: LinkConfig
 ) -> EdgeLinks | None:
     """Edges of the free keyframes among `views`, as seen by others of them, and what free keyframes see of the edges of
     older keyframes that look at the same place; None if there are none."""
-    links = _Links(map_, views, imager, config)
+    links, revisits = _Links(map_, views, imager, config), _revisits(map_)
     for view, free in zip(views, is_free, strict=True):
         if free:
             targets = [view + offset for offset in config.offsets]
             again = covisible(map_, view, max(config.offsets, default=0), config.revisits, _limits(config))
-            links.add_host(view, [each for each in targets + again if each in links.number_of])
+            wanted = dict.fromkeys(targets + again + revisits[view])
+            links.add_host(view, [each for each in wanted if each in links.number_of])
             for host in again:
                 if host not in links.number_of:
                     links.add_old_host(host, view)

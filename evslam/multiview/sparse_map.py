@@ -23,6 +23,7 @@ class Keyframe:
         landmark: (N,) int64, landmark of each observation; -1 for none.
         usable: (N,) bool, whether the observation may serve to triangulate its track.
         image: edge image; edges: points on its edges; None where there is none.
+        signed: (H, W) uint8, see `PointFrame`: what the place looks like; None where there is none.
     """
 
     t_us: int
@@ -33,6 +34,7 @@ class Keyframe:
     usable: np.ndarray = field(init=False)
     image: EdgeImage | None = None
     edges: EdgePoints | None = None
+    signed: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self.landmark = np.full(len(self.ids), -1, np.int64)
@@ -59,12 +61,14 @@ class SparseMap:
         points: (P, 3) float64, world positions of the landmarks.
         alive: (P,) bool, False for a landmark that was taken out.
         firm: (P,) bool, False for one whose depth is mostly that of its surroundings: no parallax has told it yet.
+        revisits: pairs of keyframes, earlier and later, that show the same place.
     """
 
     def __init__(self) -> None:
         self.keyframes: list[Keyframe] = []
         self.points = np.zeros((0, 3))
         self.alive, self.firm = np.zeros(0, bool), np.zeros(0, bool)
+        self.revisits: list[tuple[int, int]] = []
         self._landmark_of_track = np.full(1024, -1, np.int64)
 
     def landmarks(self, ids: np.ndarray) -> np.ndarray:
@@ -93,7 +97,7 @@ class SparseMap:
 
     def add_keyframe(self, frame: PointFrame, T_cam_world: np.ndarray, is_inlier: np.ndarray) -> Keyframe:
         """A frame (N points) becomes a keyframe; inliers (N,) bool observe the landmark of their track."""
-        keyframe = Keyframe(frame.t_us, T_cam_world, frame.ids, frame.bearing)
+        keyframe = Keyframe(frame.t_us, T_cam_world, frame.ids, frame.bearing, signed=frame.signed)
         landmark = self.landmarks(frame.ids)
         keyframe.landmark[is_inlier] = landmark[is_inlier]
         self.keyframes.append(keyframe)
@@ -118,6 +122,13 @@ class SparseMap:
             keyframe.landmark[hit] = -1
             if forget:
                 keyframe.usable[hit] = False
+
+    def join_landmarks(self, kept: int, gone: int) -> None:
+        """What was seen of one landmark is seen of another, which is the same."""
+        self._landmark_of_track[self._landmark_of_track == gone] = kept
+        self.alive[gone] = False
+        for keyframe in self.keyframes:
+            keyframe.landmark[keyframe.landmark == gone] = kept
 
     def observations(self, views: list[int], landmarks: np.ndarray) -> Observations:
         """How keyframes `views` see `landmarks` (M,): views and points are numbered in the order given."""

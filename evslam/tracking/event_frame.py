@@ -44,6 +44,12 @@ class EventFrame:
     votes: np.ndarray
     num_events: int
 
+    @property
+    def signed(self) -> np.ndarray:
+        """(H, W) uint8, the first channel without its border, 128 where nothing happens."""
+        inner = self.levels[0][0, BORDER:-BORDER, BORDER:-BORDER]
+        return (inner + 128.0).astype(np.uint8)
+
 
 _STATE = ("leaky", "scale", "on_weight", "now_us", "recent")
 

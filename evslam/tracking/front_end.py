@@ -39,9 +39,8 @@ class FrontEnd:
             points.flow = self._flow(batch)
         self.frame = self.builder.build(batch, points.flow, points.median_speed)
         points.track(self.frame)
-        return PointFrame(
-            batch.stop_us, points.ids, self.canvas.bearings(points.place), self.frame.votes.astype(np.float16)
-        )
+        bearing, votes = self.canvas.bearings(points.place), self.frame.votes.astype(np.float16)
+        return PointFrame(batch.stop_us, points.ids, bearing, votes, self.frame.signed)
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on."""

@@ -1,0 +1,188 @@
+"""Loops of a whole map: which keyframes show a place again, and the map bent so that both visits meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from evslam.backend.loop_match import match_views
+from evslam.backend.places import View, Vocabulary, view_of
+from evslam.backend.pose_graph import GraphResult, Relations, optimise_graph
+from evslam.geometry.canvas import Canvas
+from evslam.geometry.similarity import Similarity
+from evslam.multiview.sparse_map import SparseMap
+from evslam.settings import LoopConfig, PlacesConfig
+
+_STEPS = (1, 2)  # keyframes between which the path is a relation
+_SKIPPED_SIGMA = 1.5  # of a relation that skips a keyframe, over that of neighbours
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Two keyframes that show the same place.
+
+    Attributes:
+        old, new: keyframes.
+        new_from_old: one similarity, points of the old camera frame to the new one.
+        landmarks: (M, 2) int64, landmarks of both that are the same.
+        num_points: map points that agree.
+    """
+
+    old: int
+    new: int
+    new_from_old: Similarity
+    landmarks: np.ndarray
+    num_points: int
+
+
+def find_loops(map_: SparseMap, canvas: Canvas, places: PlacesConfig, config: LoopConfig, seed: int) -> list[Loop]:
+    """Loops between all keyframes of a map, those that a neighbour does not confirm left out."""
+    views = [view_of(map_, index, canvas, places) for index in range(len(map_.keyframes))]
+    shown = [view.descriptor for view in views if view is not None and len(view.descriptor)]
+    if not shown:
+        return []
+    vocabulary = Vocabulary(np.concatenate(shown), places.words, seed)
+    empty = np.zeros((0, shown[0].shape[1]), np.float32)
+    summaries = np.stack([vocabulary.summary(empty if view is None else view.descriptor) for view in views])
+    loops = []
+    for new in range(places.min_gap, len(views)):
+        alike = summaries[: new - places.min_gap] @ summaries[new]
+        for old in np.argsort(-alike, kind="stable")[: places.candidates].tolist():
+            loop = _loop(old, new, views, canvas.focal, config)
+            if loop is not None:
+                loops.append(loop)
+    return _confirmed(map_, loops, config)
+
+
+def close_loops(map_: SparseMap, loops: list[Loop], canvas: Canvas, config: LoopConfig) -> list[Loop]:
+    """Bend a map so that its loops close, and join the landmarks of both visits.
+
+    Args:
+        map_: changed in place: poses, landmarks, depth of edges, `SparseMap.revisits`.
+        loops: at least one.
+        canvas: image plane.
+        config: weights and limits.
+
+    Returns:
+        The loops that the bent map agrees with.
+    """
+    result = _optimise(map_, loops, config)
+    error = result.error[-len(loops) :]
+    kept = [loop for loop, off in zip(loops, error, strict=True) if off < config.kernel]
+    bend(map_, result.nodes)
+    for loop in kept:
+        _join(map_, loop, canvas.focal, config)
+    map_.revisits += [(loop.old, loop.new) for loop in kept]
+    return kept
+
+
+def bend(map_: SparseMap, T_world_cam: Similarity) -> None:
+    """Move keyframes, with what they see, to places and scales of their own.
+
+    A landmark goes with the middle one of the keyframes that see it; edges go with their keyframe.
+
+    Args:
+        map_: changed in place.
+        T_world_cam: one similarity for each keyframe; its scale is that of the keyframe's surroundings.
+    """
+    before = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])
+    host = _middle_keyframes(map_)
+    placed = np.flatnonzero(host >= 0)
+    in_camera = Similarity.of_poses(before[host[placed]]).apply(map_.points[placed, None])
+    map_.points[placed] = T_world_cam[host[placed]].apply(in_camera)[:, 0]
+    back = np.swapaxes(T_world_cam.rotation, 1, 2)
+    for index, keyframe in enumerate(map_.keyframes):
+        pose, scale = np.eye(4), T_world_cam.scale[index]
+        pose[:3, :3], pose[:3, 3] = back[index], -back[index] @ T_world_cam.translation[index]
+        keyframe.T_cam_world = pose
+        if keyframe.edges is not None:
+            edges = keyframe.edges
+            keyframe.edges = replace(edges, inverse_depth=edges.inverse_depth / scale, sigma=edges.sigma / scale)
+
+
+def _loop(old: int, new: int, views: list[View | None], focal: float, config: LoopConfig) -> Loop | None:
+    ours, theirs = views[old], views[new]
+    found = None if ours is None or theirs is None else match_views(ours, theirs, focal, config)
+    if found is None:
+        return None
+    assert ours is not None and theirs is not None
+    pairs = np.stack([ours.landmark[found.rows[:, 0]], theirs.landmark[found.rows[:, 1]]], 1)
+    pairs = pairs[(pairs >= 0).all(1) & (pairs[:, 0] != pairs[:, 1])]
+    return Loop(old, new, found.new_from_old, pairs, len(found.rows))
+
+
+def _confirmed(map_: SparseMap, loops: list[Loop], config: LoopConfig) -> list[Loop]:
+    """Loops that agree, within some standard deviations, with a loop from a neighbouring new keyframe."""
+    if not loops:
+        return []
+    nodes = Similarity.of_poses(np.linalg.inv(np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])))
+    old, new = np.array([loop.old for loop in loops]), np.array([loop.new for loop in loops])
+    found = Similarity.join([loop.new_from_old for loop in loops])
+    first, second = np.nonzero(
+        (new[:, None] < new) & (new - new[:, None] <= config.max_step) & (np.abs(old - old[:, None]) <= config.max_step)
+    )
+    expected = (
+        (nodes[new[second]].inverse() @ nodes[new[first]])
+        @ found[first]
+        @ (nodes[old[first]].inverse() @ nodes[old[second]])
+    )
+    error = (found[second].inverse() @ expected).chart() / _sigma(map_, config.loop_sigma)
+    agree = np.linalg.norm(error, axis=1) < config.kernel * 3
+    good = np.zeros(len(loops), bool)
+    good[first[agree]] = good[second[agree]] = True
+    return [loop for loop, sure in zip(loops, good, strict=True) if sure]
+
+
+def _optimise(map_: SparseMap, loops: list[Loop], config: LoopConfig) -> GraphResult:
+    """The pose graph of the path and the loops."""
+    poses = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])
+    nodes, count = Similarity.of_poses(np.linalg.inv(poses)), len(poses)
+    step, loop_sigma = _sigma(map_, config.step_sigma), _sigma(map_, config.loop_sigma)
+    first = [np.arange(count - apart) for apart in _STEPS]
+    second = [start + apart for start, apart in zip(first, _STEPS, strict=True)]
+    measured = [nodes[a].inverse() @ nodes[b] for a, b in zip(first, second, strict=True)]
+    sigma = [np.tile(step * (1 if apart == 1 else _SKIPPED_SIGMA), (count - apart, 1)) for apart in _STEPS]
+    kernel = [np.full(len(each), np.inf) for each in first]
+    relations = Relations(
+        np.concatenate([*first, [loop.old for loop in loops]]),
+        np.concatenate([*second, [loop.new for loop in loops]]),
+        Similarity.join([*measured, *(loop.new_from_old.inverse() for loop in loops)]),
+        np.concatenate([*sigma, np.tile(loop_sigma, (len(loops), 1))]),
+        np.concatenate([*kernel, np.full(len(loops), config.kernel)]),
+    )
+    return optimise_graph(nodes, relations, config.max_iterations)
+
+
+def _sigma(map_: SparseMap, relative: tuple[float, ...]) -> np.ndarray:
+    """(7,) standard deviations: translation over the median step between keyframes, rotation, logarithm of scale."""
+    place = np.stack([np.linalg.inv(keyframe.T_cam_world)[:3, 3] for keyframe in map_.keyframes])
+    step = float(np.median(np.linalg.norm(np.diff(place, axis=0), axis=1)))
+    return np.repeat(np.array(relative) * (step, 1.0, 1.0), (3, 3, 1))
+
+
+def _middle_keyframes(map_: SparseMap) -> np.ndarray:
+    """(P,) int64: of the keyframes that see a landmark, the middle one; -1 for none."""
+    seen = [np.unique(keyframe.landmark[keyframe.landmark >= 0]) for keyframe in map_.keyframes]
+    landmark = np.concatenate(seen)
+    keyframe = np.repeat(np.arange(len(seen)), [len(each) for each in seen])
+    order = np.lexsort((keyframe, landmark))
+    count = np.bincount(landmark, minlength=len(map_.points))
+    first = np.cumsum(count) - count
+    host = np.full(len(map_.points), -1, np.int64)
+    known = count > 0
+    host[known] = keyframe[order][(first + count // 2)[known]]
+    return host
+
+
+def _join(map_: SparseMap, loop: Loop, focal: float, config: LoopConfig) -> None:
+    """Landmarks of the new visit become those of the old one where the new keyframe sees them near enough."""
+    keyframe = map_.keyframes[loop.new]
+    for old, new in loop.landmarks.tolist():
+        row = np.flatnonzero(keyframe.landmark == new)
+        if not len(row) or not map_.alive[old] or not map_.alive[new]:
+            continue
+        place = keyframe.T_cam_world[:3, :3] @ map_.points[old] + keyframe.T_cam_world[:3, 3]
+        apart = focal * float(np.linalg.norm(place[:2] / place[2] - keyframe.bearing[row[0]]))
+        if place[2] > 0 and apart < config.max_merge_px:
+            map_.join_landmarks(old, new)

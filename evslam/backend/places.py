@@ -1,0 +1,119 @@
+"""What keyframes show: map points with a description of their surroundings, and which keyframes look alike.
+
+Descriptions are SIFT (Lowe, IJCV 2004; square roots as by Arandjelovic and Zisserman, CVPR 2012), upright, of a fixed
+size, at the projected map points on the leaky signed event image. That image depends little on the direction of motion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from evslam.geometry.canvas import Canvas
+from evslam.multiview.sparse_map import SparseMap
+from evslam.settings import PlacesConfig
+
+_NEAR = 1e-6
+
+
+@dataclass(frozen=True)
+class View:
+    """What a keyframe shows.
+
+    Attributes:
+        points: (N, 3) float64, map points in the camera frame.
+        bearing: (N, 2) float64, their (X / Z, Y / Z).
+        landmark: (N,) int64, -1 for points on edges.
+        descriptor: (N, 128) float32 of unit length.
+    """
+
+    points: np.ndarray
+    bearing: np.ndarray
+    landmark: np.ndarray
+    descriptor: np.ndarray
+
+
+def view_of(map_: SparseMap, index: int, canvas: Canvas, config: PlacesConfig) -> View | None:
+    """What a keyframe shows of the landmarks and edges of its neighbours and itself; None without a signed image.
+
+    Args:
+        map_: keyframes with signed images, landmarks, edges.
+        index: of the keyframe.
+        canvas: image plane.
+        config: neighbours, patch size, how dense.
+    """
+    keyframe = map_.keyframes[index]
+    if keyframe.signed is None:
+        return None
+    near = map_.keyframes[max(index - config.neighbours, 0) : index + config.neighbours + 1]
+    seen = np.concatenate([each.landmark for each in near])
+    landmark = np.unique(seen[seen >= 0])
+    parts = [map_.points[landmark]]
+    for each in near:
+        if each.edges is not None:
+            T_world_cam = np.linalg.inv(each.T_cam_world)
+            parts.append(each.edges.points(canvas) @ T_world_cam[:3, :3].T + T_world_cam[:3, 3])
+    world = np.concatenate(parts)
+    landmark = np.concatenate([landmark, np.full(len(world) - len(landmark), -1)])
+    points = world @ keyframe.T_cam_world[:3, :3].T + keyframe.T_cam_world[:3, 3]
+    pixel = canvas.pixels(points[:, :2] / np.maximum(points[:, 2:], _NEAR))
+    shown = np.flatnonzero((points[:, 2] > _NEAR) & _inside(pixel, canvas.valid))
+    cell = (pixel[shown] / config.cell_px).astype(np.int64)
+    chosen = shown[np.unique(cell[:, 1] * canvas.width + cell[:, 0], return_index=True)[1]]
+    points = points[chosen]
+    descriptor = describe(keyframe.signed, pixel[chosen], config.patch_px)
+    return View(points, points[:, :2] / points[:, 2:], landmark[chosen], descriptor)
+
+
+def describe(image: np.ndarray, pixel: np.ndarray, patch_px: float) -> np.ndarray:
+    """Descriptors (N, 128) float32 of unit length of places (N, 2) in an image (H, W) uint8.
+
+    Args:
+        image: see `PointFrame.signed`.
+        pixel: (x, y).
+        patch_px: diameter of a place in the sense of SIFT; the patch that is looked at is about six times as wide.
+    """
+    if not len(pixel):
+        return np.zeros((0, 128), np.float32)
+    places = [cv2.KeyPoint(float(x), float(y), patch_px, 0.0) for x, y in pixel]
+    _, found = cv2.SIFT_create().compute(image, places)
+    return np.asarray(np.sqrt(found / np.maximum(found.sum(1, keepdims=True), 1.0)), np.float32)
+
+
+class Vocabulary:
+    """Words that descriptors are sorted by, and a vector per view that is alike where views are alike.
+
+    The vector sums, for each word, how the descriptors differ from it (VLAD; Jegou et al., CVPR 2010).
+
+    Args:
+        descriptor: (N, 128) of the recording itself.
+        num_words: of the vocabulary.
+        seed: of the choice.
+    """
+
+    def __init__(self, descriptor: np.ndarray, num_words: int, seed: int) -> None:
+        cv2.setRNGSeed(seed)
+        criteria = (cv2.TERM_CRITERIA_MAX_ITER, 10, 0.0)
+        sample = descriptor[:: max(len(descriptor) // (200 * num_words), 1)]
+        num_words = min(num_words, len(sample))
+        self.words = cv2.kmeans(sample, num_words, None, criteria, 1, cv2.KMEANS_RANDOM_CENTERS)[2]
+
+    def summary(self, descriptor: np.ndarray) -> np.ndarray:
+        """(num_words * 128,) float32 of unit length of a view's descriptors (N, 128)."""
+        word = (descriptor @ self.words.T - 0.5 * (self.words**2).sum(1)).argmax(1)
+        total = np.zeros_like(self.words)
+        np.add.at(total, word, descriptor - self.words[word])
+        total = np.sign(total) * np.sqrt(np.abs(total))
+        flat = total.ravel()
+        return np.asarray(flat / max(float(np.linalg.norm(flat)), _NEAR))
+
+
+def _inside(pixel: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(N,) bool, whether pixels (N, 2) lie in an image where it is valid (H, W)."""
+    height, width = valid.shape
+    place = np.round(pixel)
+    inside = (place >= 0).all(1) & (place[:, 0] < width) & (place[:, 1] < height)
+    place = np.where(inside[:, None], place, 0).astype(np.int64)
+    return np.asarray(inside & valid[place[:, 1], place[:, 0]])
