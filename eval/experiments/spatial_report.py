@@ -41,7 +41,7 @@ NOTES = (
     "trajectory with the scale of its first quarter",
     "drift: largest over smallest scale of the four quarters of a run, less one, from displacements over 0.3 s",
     "right starts: ATE of the first 3 s after the first pose under a quarter of null, of the runs that started",
-    "losses and further starts are sums over the runs",
+    "losses, loops and further starts are sums over the runs",
 )
 CHANGE_NOTES = (
     "change: geometric mean of the ratio of the error to that of the first configuration, less one, over the runs that "
@@ -67,7 +67,7 @@ def _line(row: Mapping[str, Any]) -> dict[str, Any]:
     line["right start"] = look_up(figures, "start.right")
     line["starts"] = look_up(figures, "work.starts") or 0
     line["commit"] = look_up(figures, "work.commit") or "unknown"
-    line["losses"] = look_up(figures, "losses") or 0
+    line |= {key: look_up(figures, key) or 0 for key in ("losses", "loops")}
     return line
 
 
@@ -86,7 +86,7 @@ def families(runs: pd.DataFrame) -> pd.DataFrame:
                 line["least coverage [%]"] = _number(float(group[title].min()), decimals)
         started = group["right start"].notna()
         line["right starts"] = f"{int(group.loc[started, 'right start'].sum())} of {int(started.sum())}"
-        line["losses"] = int(group["losses"].sum())
+        line |= {key: int(group[key].sum()) for key in ("losses", "loops")}
         line["further starts"] = int((group["starts"] - 1).clip(lower=0).sum())
         lines.append(line)
     return pd.DataFrame(lines)

@@ -37,7 +37,7 @@ def test_families_have_medians_worst_and_failures() -> None:
     assert line["ATE [%]"].startswith("0.400 [0.200, ")  # the run without a trajectory is the worst
     assert line["null [%]"] == "8.0"
     assert line["right starts"] == "2 of 3"
-    assert (line["losses"], line["further starts"]) == (3, 3)
+    assert (line["losses"], line["loops"], line["further starts"]) == (3, 0, 3)
 
 
 def test_configurations_are_compared_run_by_run() -> None:
