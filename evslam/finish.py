@@ -42,9 +42,10 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
     """Refine, if configured, write trajectory, keyframes and map of a free motion; returns figures for metrics.json."""
     online, odometry = writer.online(), slam.odometry
     times, poses, key_times, key_poses, points = [], [], [], [], []
+    loops = 0
     for segment in odometry.all_segments():
         if config.refine.use:
-            refine(segment.map, odometry.imager, config)
+            loops += refine(segment.map, odometry.imager, config).closed
         t_us, T_cam_world = final_poses(segment.map, segment.frames, odometry.focal, config)
         times.append(t_us)
         poses.append(T_cam_world)
@@ -52,7 +53,7 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
         key_poses += [keyframe.T_cam_world for keyframe in segment.map.keyframes]
         points.append(map_points(segment.map, slam.canvas))
     figures: dict[str, Any] = {"map_points": 0, "keyframes": len(key_times), "starts": odometry.num_starts}
-    figures |= {"start_attempts": odometry.num_attempts, "waiting_for": odometry.bootstrap.reason}
+    figures |= {"start_attempts": odometry.num_attempts, "waiting_for": odometry.bootstrap.reason, "loops": loops}
     if not times or not config.refine.use:
         writer.write_final(online, None)
     if not times:
