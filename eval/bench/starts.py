@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from evslam.config import Config, load_config
 from evslam.eval.spatial import START_S, judge_start
@@ -64,7 +65,7 @@ def trials(path: Path, number: int, patience_s: float, config: Config) -> Iterat
         raise SystemExit(f"{path}: no ground truth")
     length_s = (recording.reader.t_last_us - recording.reader.t_first_us) * 1e-6
     last_s = max(length_s - START_S - patience_s, length_s / 4)
-    for start_s in np.linspace(0, last_s, number):
+    for start_s in tqdm(np.linspace(0, last_s, number), desc=path.name, unit="start"):
         online, start_us, reason = first_poses(path, float(start_s), patience_s, config)
         row = {"recording": path.name, "start_s": round(float(start_s), 3), "started": bool(len(online))}
         yield row | judge_start(online, truth, start_us) | {"waiting_for": reason}
