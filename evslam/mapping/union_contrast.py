@@ -103,9 +103,8 @@ def align_by_contrast(
         metric = contrast.metric(T_cam_world) + 1e-9 * np.eye(6)
         unit = np.linalg.inv(np.linalg.cholesky(metric)).T  # one unit moves the points by one pixel RMS
         options = {"maxfun": config.max_evaluations, "maxiter": config.max_evaluations}
-        found = minimize(
-            _negative(contrast, T_cam_world, unit), np.zeros(6), jac=True, method="L-BFGS-B", options=options
-        )
+        function: Any = _negative(contrast, T_cam_world, unit)
+        found = minimize(function, np.zeros(6), jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
         if np.linalg.norm(found.x) > config.max_step_px:
             return None
         T_cam_world = _moved(T_cam_world, unit @ found.x)
