@@ -15,6 +15,7 @@ from evslam.eval.experiments.statistics import draws, interval, medians
 from evslam.eval.tables import look_up
 
 _ATE, _ONLINE, _SE3 = "ATE [%]", "online [%]", "SE(3) [%]"
+_MIN_RUNS = 3  # for an interval
 _NO_POSITION = float("inf")  # a run without a trajectory is worse than any other
 
 # Title -> where the figure stands, its decimals.
@@ -34,7 +35,7 @@ FIGURES: dict[str, tuple[str, int]] = {
 _ERRORS = (_ATE, _ONLINE, _SE3)
 _WITH_INTERVAL = (_ATE, _ONLINE)
 NOTES = (
-    "median over the runs [95 % bootstrap interval over runs]; a run without a trajectory counts as infinitely wrong",
+    "median over the runs [95 % bootstrap interval, of three runs or more]; no trajectory counts as infinitely wrong",
     "failed: no trajectory, less than half of the time covered, or ATE above a quarter of null",
     "null, ATE, online, SE(3): RMSE of positions in percent of the path; null: of a motionless estimate; ATE: of the "
     "final trajectory after Sim(3) alignment; online: of the poses as told while running; SE(3): of the final "
@@ -135,7 +136,7 @@ def _median(values: np.ndarray, decimals: int, *, with_interval: bool) -> str:
     if not len(known):
         return ""
     found = interval(medians(draws(len(known)), known))
-    return found.text(decimals) if with_interval else _number(found.value, decimals)
+    return found.text(decimals) if with_interval and len(known) >= _MIN_RUNS else _number(found.value, decimals)
 
 
 def _number(value: float, decimals: int) -> str:
