@@ -101,7 +101,7 @@ class Mapper:
         self.wait = self.worker(self._extend, around, twist)
 
     def take(self) -> np.ndarray:
-        """Wait for the work, show its result; returns `change` (4, 4): poses of the moment become T_cam_world @ change."""
+        """Wait for the work, show its result; returns `change` (4, 4): current poses become T_cam_world @ change."""
         self.wait()
         self.is_busy = False
         self._unlink()
