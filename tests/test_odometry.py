@@ -169,3 +169,21 @@ def test_tracks_that_leave_their_landmark_lose_it() -> None:
         one.add(PointFrame(frame.t_us, frame.ids, bearing), no_events)
     assert (one.view.landmarks(lasting) == -1).all()
     assert (one.view.landmarks(others) >= 0).all()
+
+
+def test_a_start_that_later_ones_refute_is_replaced() -> None:
+    """The path since the start is forged: as if the camera had gone straight ahead."""
+    one = odometry()
+    count = next(k for k, frame in enumerate(FRAMES) if one.add(frame, no_events) is TrackingState.TRACKING) + 1
+    for frame in FRAMES[count : count + 5]:
+        one.add(frame, no_events)
+    one.path = [
+        (t_us, np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -k], [0, 0, 0, 1]]))
+        for k, (t_us, _) in enumerate(one.path)
+    ]
+    states, poses = feed(one, FRAMES[count + 5 : count + 200])
+    assert one.num_starts == 2
+    assert set(states) == {TrackingState.TRACKING}
+    assert one.map is not None
+    assert one.map.keyframes[0].t_us >= FRAMES[0].t_us
+    assert aligned_rmse(poses[-100:], POSES[count + 100 : count + 200]) < 0.01
