@@ -43,12 +43,14 @@ from evslam.settings import (
     RunConfig,
     SensorConfig,
     TrackerConfig,
+    UnionConfig,
     WindowConfig,
 )
 
 T = TypeVar("T")
 
 MODES = ("auto", "rotation", "6dof")
+EDGE_OBJECTIVES = ("search", "alignment", "contrast", "none")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Config:
     landmark: LandmarkConfig
     link: LinkConfig
     edge_pose: EdgePoseConfig
+    union: UnionConfig
     window: WindowConfig
     refine: RefineConfig
     places: PlacesConfig
@@ -84,6 +87,10 @@ class Config:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ConfigError(f"mode is {self.mode!r}; choose one of {', '.join(MODES)}")
+        if self.edge_pose.objective not in EDGE_OBJECTIVES:
+            raise ConfigError(
+                f"edge_pose.objective is {self.edge_pose.objective!r}; choose one of {', '.join(EDGE_OBJECTIVES)}"
+            )
         for name, value in (
             ("noise.hot_factor", self.noise.hot_factor),
             ("noise.hot_margin", self.noise.hot_margin),

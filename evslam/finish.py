@@ -44,7 +44,7 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
     times, poses, key_times, key_poses, points = [], [], [], [], []
     for segment in odometry.all_segments():
         if config.refine.use:
-            refine(segment.map, odometry.imager, config)
+            refine(segment.map, odometry.mapper.imager, config)
         t_us, T_cam_world = final_poses(segment.map, segment.frames, odometry.focal, config)
         times.append(t_us)
         poses.append(T_cam_world)
@@ -52,7 +52,7 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
         key_poses += [keyframe.T_cam_world for keyframe in segment.map.keyframes]
         points.append(map_points(segment.map, slam.canvas))
     figures: dict[str, Any] = {"map_points": 0, "keyframes": len(key_times), "starts": odometry.num_starts}
-    waiting_for = odometry.bootstrap.reason if odometry.map is None else None
+    waiting_for = None if odometry.is_started else odometry.bootstrap.reason
     figures |= {"start_attempts": odometry.num_attempts, "waiting_for": waiting_for}
     if not times or not config.refine.use:
         writer.write_final(online, None)

@@ -22,6 +22,12 @@ class EdgeHost:
     tangent: np.ndarray
     T_cam_world: np.ndarray
 
+    @property
+    def world_points(self) -> np.ndarray:
+        """(N, 3) in the world."""
+        T_world_host = np.linalg.inv(self.T_cam_world)
+        return self.points @ T_world_host[:3, :3].T + T_world_host[:3, 3]
+
     @staticmethod
     def of(edges: EdgePoints, T_cam_world: np.ndarray, imager: EdgeImager) -> EdgeHost:
         return EdgeHost(edges.points(imager.canvas), edges.tangent, T_cam_world)

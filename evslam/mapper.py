@@ -1,0 +1,148 @@
+"""The map of a camera that moves freely, and what happens to it with every keyframe, beside the tracking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from evslam.backend.window import adjust_window, choose_window
+from evslam.config import Config
+from evslam.geometry.canvas import Canvas
+from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
+from evslam.mapping.edge_pose import EdgeHost
+from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
+from evslam.mapping.landmarks import add_new_landmarks
+from evslam.multiview.edges import EdgeImage
+from evslam.multiview.sparse_map import Keyframe, SparseMap, rows_of
+from evslam.tracking.bootstrap import Start
+from evslam.types import PointFrame
+
+Around = tuple[np.ndarray, np.ndarray]  # bearings (N, 2) and seconds (N,) of the events around a moment
+TimedPoses = list[tuple[int, np.ndarray]]  # microseconds and T_cam_world (4, 4)
+Worker = Callable[..., Callable[[], None]]
+_MAX_START_ERROR_PX = 2.5
+
+
+def at_once(work: Callable[..., None], *arguments: Any) -> Callable[[], None]:
+    """A worker that works at once; what it returns waits for nothing."""
+    work(*arguments)
+    return lambda: None
+
+
+class Mapper:
+    """Owns a map. Between `extend` and `take` it may be working on it: tracking sees `view` and `hosts` meanwhile.
+
+    Args:
+        config: resolved configuration.
+        canvas: image plane.
+        worker: does the work, perhaps in a thread of its own. The result is the same.
+
+    Attributes:
+        map: keyframes, landmarks, edges.
+        view: its landmarks and tracks as tracking sees them.
+        hosts: the latest keyframes' edges as tracking sees them.
+        is_busy: work was given out and not taken yet.
+    """
+
+    def __init__(self, config: Config, canvas: Canvas, worker: Worker) -> None:
+        self.config, self.worker = config, worker
+        self.imager = EdgeImager(canvas, config.edges)
+        self.map, self.view = SparseMap(), SparseMap()
+        self.hosts: list[EdgeHost] = []
+        self.is_busy, self.unlinked = False, list[int]()
+        self.wait: Callable[[], None] = lambda: None
+        self._before = np.eye(4)  # T_cam_world of the newest keyframe when work was given out
+
+    def begin(self, start: Start, points: np.ndarray, poses: np.ndarray) -> None:
+        """A new map: the frames of a start become keyframes, its good points landmarks.
+
+        Args:
+            start: which frames, tracks and observations.
+            points: (P, 3) of the start, world; poses: (C, 4, 4) T_cam_world of its frames.
+        """
+        self.wait()
+        self.map, self.is_busy, self.unlinked = SparseMap(), False, []
+        self.map.add_landmarks(points[start.good], start.ids[start.good])
+        for number, (frame, T_cam_world) in enumerate(zip(start.frames, poses, strict=True)):
+            row, seen = rows_of(start.ids, frame.ids)
+            fits = np.zeros(len(start.ids), bool)
+            mine = (start.observations.view == number) & (start.error_px < _MAX_START_ERROR_PX)
+            fits[start.observations.point[mine]] = True
+            keyframe = self.map.add_keyframe(frame, T_cam_world, seen & fits[row] & start.good[row])
+            if frame.votes is not None:
+                keyframe.image = self.imager.of_votes(frame.votes.astype(np.float32), 0)
+        window = choose_window(self.map, self.config.window)
+        adjust_window(self.map, window, self.imager.canvas.focal, self.config.window)
+        for index in range(len(self.map.keyframes)):
+            sweep_keyframe(self.map, index, self.imager, self.config.link)
+        self._show()
+
+    def add_keyframe(self, frame: PointFrame, T_cam_world: np.ndarray, is_inlier: np.ndarray) -> Keyframe:
+        """A frame becomes a keyframe; `is_inlier` (N,) says which points agree with the landmark of their track."""
+        self._unlink()
+        return self.map.add_keyframe(frame, T_cam_world, is_inlier & (self.map.landmarks(frame.ids) >= 0))
+
+    def unlink(self, ids: np.ndarray) -> None:
+        """Tracks that follow something else than their landmark lose it: the view now, the map when it is free."""
+        self.view.unlink(ids)
+        self.unlinked += ids.tolist()
+
+    def extend(self, around: Around, twist: np.ndarray) -> None:
+        """Start to work on the newest keyframe.
+
+        Args:
+            around: the events around its moment.
+            twist: (6,) of the camera then.
+        """
+        self.is_busy, self._before = True, self.map.keyframes[-1].T_cam_world
+        self.wait = self.worker(self._extend, around, twist)
+
+    def take(self) -> np.ndarray:
+        """Wait for the work and show it; returns the change (4, 4) of poses: T_cam_world becomes T_cam_world @ it."""
+        self.wait()
+        self.is_busy = False
+        self._unlink()
+        self._show()
+        return np.linalg.inv(self._before) @ self.map.keyframes[-1].T_cam_world
+
+    def edge_image(self, T_cam_world: np.ndarray, points: np.ndarray, around: Around, twist: np.ndarray) -> EdgeImage:
+        """Events around a moment, compensated by the camera's motion and the depth of landmarks (N, 3) in view."""
+        canvas = self.imager.canvas
+        points = points @ T_cam_world[:3, :3].T + T_cam_world[:3, 3]
+        points = points[points[:, 2] > 1e-3]
+        grid = inverse_depth_grid(canvas, canvas.pixels(points[:, :2] / points[:, 2:]), 1 / points[:, 2])
+        return self.imager.with_twist(*around, twist, grid)
+
+    def _extend(self, around: Around, twist: np.ndarray) -> None:
+        """The newest keyframe's edge image, new landmarks, new depth of edges, adjustment of the last keyframes."""
+        newest, config = self.map.keyframes[-1], self.config
+        points = self.map.points[newest.landmark[newest.landmark >= 0]]
+        newest.image = self.edge_image(newest.T_cam_world, points, around, twist)
+        add_new_landmarks(self.map, self.imager.canvas, config.landmark)
+        for index in (len(self.map.keyframes) - 1 - before for before in config.link.resweep):
+            if index >= 0:
+                sweep_keyframe(self.map, index, self.imager, config.link)
+        window = choose_window(self.map, config.window)
+        links = link_edges(self.map, window.views, window.is_free, self.imager, config.link)
+        adjust_window(self.map, window, self.imager.canvas.focal, config.window, links)
+
+    def _unlink(self) -> None:
+        self.map.unlink(np.array(self.unlinked, np.int64))
+        self.unlinked = []
+
+    def _show(self) -> None:
+        """What tracking sees from now on."""
+        self.view = self.map.snapshot()
+        latest = self.map.keyframes[-self.config.edge_pose.keyframes :]
+        self.hosts = [EdgeHost.of(k.edges, k.T_cam_world, self.imager) for k in latest if k.edges is not None]
+
+
+def mean_twist(poses: TimedPoses) -> np.ndarray:
+    """Mean twist (v, omega) (6,) in the camera frame from the first to the last of timed poses."""
+    (start_us, before), (stop_us, after) = poses[0], poses[-1]
+    change, seconds = after @ np.linalg.inv(before), max((stop_us - start_us) * 1e-6, 1e-6)
+    turn = Rotation.from_matrix(change[:3, :3]).as_rotvec()
+    return -np.concatenate([change[:3, 3], turn]) / seconds
