@@ -42,9 +42,10 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
     """Refine, if configured, write trajectory, keyframes and map of a free motion; returns figures for metrics.json."""
     online, odometry = writer.online(), slam.odometry
     times, poses, key_times, key_poses, points = [], [], [], [], []
+    closures = []
     for segment in odometry.all_segments():
         if config.refine.use:
-            refine(segment.map, odometry.mapper.imager, config)
+            closures.append(refine(segment.map, odometry.mapper.imager, config))
         t_us, T_cam_world = final_poses(segment.map, segment.frames, odometry.focal, config)
         times.append(t_us)
         poses.append(T_cam_world)
@@ -54,6 +55,7 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
     figures: dict[str, Any] = {"map_points": 0, "keyframes": len(key_times), "starts": odometry.num_starts}
     waiting_for = None if odometry.is_started else odometry.bootstrap.reason
     figures |= {"start_attempts": odometry.num_attempts, "waiting_for": waiting_for}
+    figures |= {"loops": sum(each.closed for each in closures), "loops_found": sum(each.found for each in closures)}
     if not times or not config.refine.use:
         writer.write_final(online, None)
     if not times:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evslam.backend.loop_closure import close_loops, find_loops
+from evslam.backend.loop_closure import Loop, close_loops, find_loops
 from evslam.backend.refinement import corrected, refine_map
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.mapping.edge_image import EdgeImager
-from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
+from evslam.mapping.edge_tracks import edges_agree, link_edges, sweep_keyframe
 from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.sparse_map import SparseMap
 from evslam.tracking.point_pose import pose_from_points
@@ -30,7 +30,13 @@ def refine(map_: SparseMap, imager: EdgeImager, config: Config) -> Closure:
     """Measure all edges anew with the neighbours on both sides, close loops, and adjust all keyframes."""
     for index in range(len(map_.keyframes)):
         sweep_keyframe(map_, index, imager, config.link)
-    loops = find_loops(map_, imager.canvas, config.places, config.loop, config.seed) if config.loop.use else []
+    loops: list[Loop] = []
+    if config.loop.use:
+
+        def agree(old: int, new: int) -> bool:
+            return edges_agree(map_, old, new, imager, config.link)
+
+        loops = find_loops(map_, imager.canvas, config.places, config.loop, config.seed, agree)
     closed = close_loops(map_, loops, imager.canvas, config.loop) if loops else []
 
     def link(views: list[int], is_free: np.ndarray) -> EdgeLinks | None:

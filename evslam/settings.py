@@ -571,7 +571,8 @@ class PlacesConfig:
         cell_px: one point of each cell is described.
         patch_px: SIFT's diameter of a point.
         words: of the vocabulary by which keyframes that look alike are found.
-        candidates: keyframes that are looked at for each one.
+        candidates: keyframes that are looked at for each one, the most alike first ...
+        enough: ... until so many show the same place.
         min_gap: keyframes that must lie between.
     """
 
@@ -580,6 +581,7 @@ class PlacesConfig:
     patch_px: float
     words: int
     candidates: int
+    enough: int
     min_gap: int
 
 
@@ -603,7 +605,9 @@ class LoopConfig:
         max_step: keyframes; a loop counts if a neighbour within it has one that agrees.
         step_sigma: of a step between keyframes: translation over the median step, rad, logarithm of scale.
         loop_sigma: of a loop.
+        step_kernel: Cauchy scale of steps, in standard deviations: where tracking failed, a step may be wrong.
         kernel: Cauchy scale of loops, in standard deviations; a loop further off is dropped.
+        widening: of the kernels in turn, so that drift which is large at first does not look like a false loop.
         max_iterations: of the pose graph.
         max_merge_px: landmarks of both visits become one where the first is seen this close to the second.
     """
@@ -623,7 +627,9 @@ class LoopConfig:
     max_step: int
     step_sigma: tuple[float, ...]
     loop_sigma: tuple[float, ...]
+    step_kernel: float
     kernel: float
+    widening: tuple[float, ...]
     max_iterations: int
     max_merge_px: float
 

@@ -26,6 +26,9 @@ COLUMNS = {
     "best aligned [deg]": ("rotation.absolute_best.rmse", "{:.3f}"),
     "relative 1 s [deg]": ("rotation.relative.rmse", "{:.3f}"),
     "best aligned after time shift [deg]": ("rotation.time_shift.rmse", "{:.3f}"),
+    "null [% of path]": ("position.null.rmse_percent_of_path", "{:.1f}"),
+    "ATE Sim(3) [% of path]": ("position.ate_sim3.rmse_percent_of_path", "{:.3f}"),
+    "losses": ("losses", "{}"),
     "angular velocity [deg/s]": ("velocity.angular_velocity.rmse", "{:.2f}"),
     "real-time factor": ("real_time_factor", "{:.2f}"),
     "million events/s": ("events_per_second", "{:.2f}"),
@@ -46,12 +49,13 @@ def run_sequence(
 
 
 def markdown(evaluations: list[dict[str, Any]]) -> str:
-    """One row per run with the columns of the README."""
-    lines = ["| sequence | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for each in evaluations:
-        values = {title: look_up(each, path) for title, (path, _) in COLUMNS.items()}
-        values["million events/s"] *= 1e-6
-        cells = ["" if values[t] is None else form.format(values[t]) for t, (_, form) in COLUMNS.items()]
+    """One row per run with the columns of the README; those that no run has are left out."""
+    rows = [{title: look_up(each, path) for title, (path, _) in COLUMNS.items()} for each in evaluations]
+    shown = [title for title in COLUMNS if any(row[title] is not None for row in rows)]
+    lines = ["| sequence | " + " | ".join(shown) + " |", "|---" * (len(shown) + 1) + "|"]
+    for each, row in zip(evaluations, rows, strict=True):
+        row["million events/s"] *= 1e-6
+        cells = ["" if row[title] is None else COLUMNS[title][1].format(row[title]) for title in shown]
         lines.append(f"| {each['run']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -13,33 +13,35 @@ import pandas as pd
 from evslam.eval.experiments.output import write_table
 from evslam.eval.experiments.statistics import draws, interval, medians
 from evslam.eval.tables import look_up
-from evslam.provenance import versions
 
-_ATE = "ATE Sim(3) [% of path]"
+_ATE, _ONLINE, _SE3 = "ATE [%]", "online [%]", "SE(3) [%]"
 _NO_POSITION = float("inf")  # a run without a trajectory is worse than any other
 
 # Title -> where the figure stands, its decimals.
 FIGURES: dict[str, tuple[str, int]] = {
-    "null [% of path]": ("position.null.rmse_percent_of_path", 1),
+    "null [%]": ("position.null.rmse_percent_of_path", 1),
     _ATE: ("position.ate_sim3.rmse_percent_of_path", 3),
-    "online [% of path]": ("online.ate_sim3.rmse_percent_of_path", 3),
-    "ATE SE(3), scale of first quarter [% of path]": ("scale.ate_se3_percent_of_path", 3),
-    "scale drift [%]": ("scale.drift_percent", 2),
+    _ONLINE: ("online.ate_sim3.rmse_percent_of_path", 3),
+    _SE3: ("scale.ate_se3_percent_of_path", 3),
+    "drift [%]": ("scale.drift_percent", 2),
     "rotation [deg]": ("rotation.absolute_best.rmse", 3),
     "coverage [%]": ("coverage.percent", 1),
-    "start wait [s]": ("start.wait_s", 2),
+    "wait [s]": ("start.wait_s", 2),
     "real-time factor": ("real_time_factor", 2),
     "Mev per CPU s": ("work.mev_per_cpu_s", 2),
+    "CPU s per s": ("work.cpu_s_per_s", 2),
 }
-_ERRORS = (_ATE, "online [% of path]", "ATE SE(3), scale of first quarter [% of path]")
-_WITH_INTERVAL = (_ATE, "online [% of path]")
+_ERRORS = (_ATE, _ONLINE, _SE3)
+_WITH_INTERVAL = (_ATE, _ONLINE)
 NOTES = (
     "median over the runs [95 % bootstrap interval over runs]; a run without a trajectory counts as infinitely wrong",
     "failed: no trajectory, less than half of the time covered, or ATE above a quarter of null",
-    "null: motionless estimate; online: poses as told while running; the other errors are of the final trajectory",
-    "scale drift: largest over smallest scale of the four quarters of a run, less one, from displacements over 0.3 s",
+    "null, ATE, online, SE(3): RMSE of positions in percent of the path; null: of a motionless estimate; ATE: of the "
+    "final trajectory after Sim(3) alignment; online: of the poses as told while running; SE(3): of the final "
+    "trajectory with the scale of its first quarter",
+    "drift: largest over smallest scale of the four quarters of a run, less one, from displacements over 0.3 s",
     "right starts: ATE of the first 3 s after the first pose under a quarter of null, of the runs that started",
-    "losses and further starts are sums over the runs",
+    "losses, loops and further starts are sums over the runs",
 )
 CHANGE_NOTES = (
     "change: geometric mean of the ratio of the error to that of the first configuration, less one, over the runs that "
@@ -64,7 +66,8 @@ def _line(row: Mapping[str, Any]) -> dict[str, Any]:
         line[title] = (_NO_POSITION if title in _ERRORS else np.nan) if value is None else float(value)
     line["right start"] = look_up(figures, "start.right")
     line["starts"] = look_up(figures, "work.starts") or 0
-    line["losses"] = look_up(figures, "losses") or 0
+    line["commit"] = look_up(figures, "work.commit") or "unknown"
+    line |= {key: look_up(figures, key) or 0 for key in ("losses", "loops")}
     return line
 
 
@@ -83,7 +86,7 @@ def families(runs: pd.DataFrame) -> pd.DataFrame:
                 line["least coverage [%]"] = _number(float(group[title].min()), decimals)
         started = group["right start"].notna()
         line["right starts"] = f"{int(group.loc[started, 'right start'].sum())} of {int(started.sum())}"
-        line["losses"] = int(group["losses"].sum())
+        line |= {key: int(group[key].sum()) for key in ("losses", "loops")}
         line["further starts"] = int((group["starts"] - 1).clip(lower=0).sum())
         lines.append(line)
     return pd.DataFrame(lines)
@@ -100,9 +103,9 @@ def changes(runs: pd.DataFrame) -> pd.DataFrame:
         both = both[~(first.loc[both, "failed"] | own.loc[both, "failed"]).to_numpy()]
         line: dict[str, Any] = {"configuration": name, "runs": len(own), "failed": int(own["failed"].sum())}
         line["compared"] = len(both)
-        for title in (*_ERRORS, "scale drift [%]", "rotation [deg]"):
-            ratio = own.loc[both, title].to_numpy(float) / first.loc[both, title].to_numpy(float)
-            line[f"change of {title.rsplit(' [', 1)[0]} [%]"] = "" if name == names[0] else _change(ratio)
+        for title in (*_ERRORS, "drift [%]", "rotation [deg]"):
+            change = _change(own.loc[both, title].to_numpy(float), first.loc[both, title].to_numpy(float))
+            line[f"change of {title.rsplit(' [', 1)[0]} [%]"] = "" if name == names[0] else change
         line["real-time factor"] = _median(own["real-time factor"].to_numpy(), 2, with_interval=False)
         lines.append(line)
     return pd.DataFrame(lines)
@@ -111,7 +114,7 @@ def changes(runs: pd.DataFrame) -> pd.DataFrame:
 def report(rows: list[Mapping[str, Any]], out: Path) -> list[Path]:
     """Write families, changes and runs as tables and families.json with all of it."""
     runs = runs_table(rows)
-    commit = f"commit {versions().get('commit', 'unknown')}"
+    commit = f"commit {', '.join(dict.fromkeys(runs['commit']))}"
     tables: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], tuple[str, ...]]] = {
         "families": (families, NOTES),
         "changes": (changes, CHANGE_NOTES),
@@ -139,8 +142,9 @@ def _number(value: float, decimals: int) -> str:
     return "never" if np.isposinf(value) else "" if np.isnan(value) else f"{value:.{decimals}f}"
 
 
-def _change(ratio: np.ndarray) -> str:
-    known = np.log(ratio[np.isfinite(ratio) & (ratio > 0)])
-    counts = draws(len(known))
-    with np.errstate(invalid="ignore"):
-        return interval(100 * (np.exp(counts @ known / counts.sum(1)) - 1)).text(1) if len(known) else ""
+def _change(new: np.ndarray, old: np.ndarray) -> str:
+    known = np.isfinite(new) & np.isfinite(old) & (new > 0) & (old > 0)
+    if not known.any():
+        return ""
+    counts = draws(int(known.sum()))
+    return interval(100 * (np.exp(counts @ np.log(new[known] / old[known]) / counts.sum(1)) - 1)).text(1)

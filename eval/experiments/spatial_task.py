@@ -18,6 +18,7 @@ from evslam.eval.spatial import is_right, judge_start, position_error, scale_fig
 from evslam.io.recording import open_recording
 from evslam.io.trajectory import load_trajectory
 from evslam.outputs import ONLINE_FILE
+from evslam.provenance import versions
 from evslam.runner import run as run_slam
 from evslam.session import RunOptions
 
@@ -56,5 +57,6 @@ def run(job: Job, recording: Path) -> dict[str, Any]:
 
 
 def _work(metrics: dict[str, Any]) -> dict[str, Any]:
-    work = {key: metrics.get(key) for key in _OF_RUN}
-    return work | {"mev_per_cpu_s": 1e-6 * metrics["events"] / max(metrics["cpu_s"], 1e-9)}
+    work = {key: metrics.get(key) for key in _OF_RUN} | {"commit": versions().get("commit", "unknown")}
+    cpu_s = max(metrics["cpu_s"], 1e-9)
+    return work | {"mev_per_cpu_s": 1e-6 * metrics["events"] / cpu_s, "cpu_s_per_s": cpu_s / metrics["duration_s"]}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -36,8 +38,23 @@ class Loop:
     num_points: int
 
 
-def find_loops(map_: SparseMap, canvas: Canvas, places: PlacesConfig, config: LoopConfig, seed: int) -> list[Loop]:
-    """Loops between all keyframes of a map, those that a neighbour does not confirm left out."""
+def find_loops(
+    map_: SparseMap,
+    canvas: Canvas,
+    places: PlacesConfig,
+    config: LoopConfig,
+    seed: int,
+    agree: Callable[[int, int], bool],
+) -> list[Loop]:
+    """Loops between all keyframes of a map, those that a neighbour does not confirm left out.
+
+    Args:
+        map_: keyframes with the descriptors of their places.
+        canvas: image plane.
+        places, config: limits.
+        seed: of the vocabulary.
+        agree: tells whether the map has two keyframes in the right place already; such pairs are passed over.
+    """
     views = [view_of(map_, index, canvas, places) for index in range(len(map_.keyframes))]
     shown = [view.descriptor for view in views if view is not None and len(view.descriptor)]
     if not shown:
@@ -45,13 +62,12 @@ def find_loops(map_: SparseMap, canvas: Canvas, places: PlacesConfig, config: Lo
     vocabulary = Vocabulary(np.concatenate(shown), places.words, seed)
     empty = np.zeros((0, shown[0].shape[1]), np.float32)
     summaries = np.stack([vocabulary.summary(empty if view is None else view.descriptor) for view in views])
-    loops = []
+    loops: list[Loop] = []
     for new in range(places.min_gap, len(views)):
         alike = summaries[: new - places.min_gap] @ summaries[new]
-        for old in np.argsort(-alike, kind="stable")[: places.candidates].tolist():
-            loop = _loop(old, new, views, canvas.focal, config)
-            if loop is not None:
-                loops.append(loop)
+        candidates = np.argsort(-alike, kind="stable")[: places.candidates].tolist()
+        found = (_loop(old, new, views, canvas.focal, config) for old in candidates)
+        loops += islice((loop for loop in found if loop is not None), places.enough)
     return _confirmed(map_, loops, config)
 
 
@@ -103,11 +119,11 @@ def bend(map_: SparseMap, T_world_cam: Similarity) -> None:
 
 def _loop(old: int, new: int, views: list[View | None], focal: float, config: LoopConfig) -> Loop | None:
     ours, theirs = views[old], views[new]
-    found = None if ours is None or theirs is None else match_views(ours, theirs, focal, config)
+    if ours is None or theirs is None:
+        return None
+    found = match_views(ours, theirs, focal, config)
     if found is None:
         return None
-    assert ours is not None
-    assert theirs is not None
     pairs = np.stack([ours.landmark[found.rows[:, 0]], theirs.landmark[found.rows[:, 1]]], 1)
     pairs = pairs[(pairs >= 0).all(1) & (pairs[:, 0] != pairs[:, 1])]
     return Loop(old, new, found.new_from_old, pairs, len(found.rows))
@@ -144,7 +160,7 @@ def _optimise(map_: SparseMap, loops: list[Loop], config: LoopConfig) -> GraphRe
     second = [start + apart for start, apart in zip(first, _STEPS, strict=True)]
     measured = [nodes[a].inverse() @ nodes[b] for a, b in zip(first, second, strict=True)]
     sigma = [np.tile(step * (1 if apart == 1 else _SKIPPED_SIGMA), (count - apart, 1)) for apart in _STEPS]
-    kernel = [np.full(len(each), np.inf) for each in first]
+    kernel = [np.full(len(each), config.step_kernel) for each in first]
     relations = Relations(
         np.concatenate([*first, [loop.old for loop in loops]]),
         np.concatenate([*second, [loop.new for loop in loops]]),
@@ -152,7 +168,12 @@ def _optimise(map_: SparseMap, loops: list[Loop], config: LoopConfig) -> GraphRe
         np.concatenate([*sigma, np.tile(loop_sigma, (len(loops), 1))]),
         np.concatenate([*kernel, np.full(len(loops), config.kernel)]),
     )
-    return optimise_graph(nodes, relations, config.max_iterations)
+    result = None
+    for wider in config.widening:
+        wide = replace(relations, kernel=wider * relations.kernel)
+        result = optimise_graph(nodes if result is None else result.nodes, wide, config.max_iterations)
+    assert result is not None
+    return result
 
 
 def _sigma(map_: SparseMap, relative: tuple[float, ...]) -> np.ndarray:

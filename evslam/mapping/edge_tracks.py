@@ -64,6 +64,11 @@ def link_edges(
     return links.finished()
 
 
+def edges_agree(map_: SparseMap, host: int, target: int, imager: EdgeImager, config: LinkConfig) -> bool:
+    """Whether a keyframe sees the edges of another, far away in time, close to where they should be."""
+    return _Links(map_, [target], imager, config).revisited(host, target) is not None
+
+
 def _limits(config: LinkConfig) -> tuple[float, float]:
     return np.radians(config.revisit_deg), config.revisit_distance
 
@@ -95,16 +100,24 @@ class _Links:
 
     def add_old_host(self, host: int, target: int) -> None:
         """Edges of a keyframe that does not take part, where a free one sees them close to where they should be."""
-        found = self._find(host, target)
+        found = self.revisited(host, target)
         if found is None:
             return
-        pixel, normal, seen, offset = *found, self._offset(host, target, found[0], found[1])
-        if seen.sum() < _MIN_REVISITED or np.median(offset[seen]) > self.config.max_revisit_px:
-            return
-        rows = np.flatnonzero(seen)
+        pixel, normal, rows = found
         place = self.total + np.arange(len(rows))
         self._see(self.number_of[target], place, self.imager.canvas.bearings(pixel[rows]), normal[rows])
         self._place(host, rows, np.full(len(rows), -1))
+
+    def revisited(self, host: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Pixel and normal of each edge, and the rows that are seen, if they are close to where they should be."""
+        found = self._find(host, target)
+        if found is None:
+            return None
+        pixel, normal, seen = found
+        offset = self._offset(host, target, pixel, normal)
+        if seen.sum() < _MIN_REVISITED or np.median(offset[seen]) > self.config.max_revisit_px:
+            return None
+        return pixel, normal, np.flatnonzero(seen)
 
     def finished(self) -> EdgeLinks | None:
         if not self.total:
