@@ -52,7 +52,7 @@ def test_description_moves_with_the_image_and_does_not_care_for_contrast() -> No
     image, places = texture(), grid()
     first = describe(image, places, 6.0)
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, atol=1e-2)
-    moved = describe(np.roll(image, (3, -8), (0, 1)), places + (-8, 3), 6.0)
+    moved = describe(np.roll(image, (3, -8), (0, 1)), places + np.array([-8, 3]), 6.0)
     np.testing.assert_allclose(moved, first, atol=0.02)
     flat = describe((128 + (image.astype(float) - 128) / 2).astype(np.uint8), places, 6.0)
     assert (np.sum(flat * first, 1) > 0.98).all()
