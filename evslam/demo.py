@@ -19,7 +19,6 @@ from evslam.sim.simulation import simulate
 from evslam.viz.scene import render_scene
 
 
-
 def write_simulation(
     name: str, folder: Path, seed: int, duration_s: float | None = None, sensor: str = "standard"
 ) -> int:

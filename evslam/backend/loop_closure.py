@@ -85,7 +85,7 @@ def close_loops(map_: SparseMap, loops: list[Loop], canvas: Canvas, config: Loop
     """
     result = _optimise(map_, loops, config)
     error = result.error[-len(loops) :]
-    kept = [loop for loop, off in zip(loops, error, strict=True) if off < config.kernel]
+    kept = [loop for loop, off in zip(loops, error, strict=True) if off < config.max_error]
     bend(map_, result.nodes)
     for loop in kept:
         _join(map_, loop, canvas.focal, config)
