@@ -54,8 +54,8 @@ def find_loops(
         canvas: image plane.
         places, config: limits.
         seed: of the vocabulary.
-        agree: tells whether the map has two keyframes in the right place to each other already; a keyframe that agrees with
-            one that looks alike needs no loop.
+        agree: tells whether the map has two keyframes in the right place to each other already; a keyframe that
+            agrees with one that looks alike needs no loop.
     """
     views = [view_of(map_, index, canvas, places) for index in range(len(map_.keyframes))]
     shown = [view.descriptor for view in views if view is not None and len(view.descriptor)]

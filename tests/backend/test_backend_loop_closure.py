@@ -101,8 +101,4 @@ def test_a_path_with_scale_drift_is_closed() -> None:
 
 
 def test_a_map_without_images_has_no_loops() -> None:
-<<<<<<< HEAD
     assert find_loops(true_map(30, cloud()), CANVAS, CONFIG.places, CONFIG.loop, 0, lambda old, new: False) == []
-=======
-    assert find_loops(true_map(30, cloud()), CANVAS, CONFIG.places, CONFIG.loop, 0, lambda *_: True) == []
->>>>>>> hH
