@@ -14,11 +14,9 @@ from evslam.io.results import prepare_run_dir
 from evslam.progress import progress_bar
 from evslam.runner import run
 from evslam.session import RunOptions
-from evslam.sim.sequences import sequence
+from evslam.sim.sequences import DEMO_ROOM, sequence
 from evslam.sim.simulation import simulate
 from evslam.viz.scene import render_scene
-
-DEMO_SEQUENCE = "demo"
 
 
 def write_simulation(
@@ -61,8 +59,8 @@ def demo(out: Path, *, overwrite: bool = False, view: bool = False) -> tuple[dic
     recording, run_dir = out / "recording", out / "run"
     prepare_run_dir(run_dir, overwrite=overwrite)
     if not (recording / "meta.yaml").is_file():
-        write_simulation(DEMO_SEQUENCE, recording, seed=0)
-    metrics = run(RunOptions(recording, run_dir, overwrite=overwrite, view=view), load_config())
+        write_simulation(DEMO_ROOM, recording, seed=0)
+    metrics = run(RunOptions(recording, run_dir, overwrite=overwrite, view=view), load_config(overrides=["mode=6dof"]))
     evaluation = evaluate(run_dir)
     write_evaluation(run_dir, evaluation)
     render_scene(run_dir, run_dir / "images" / "scene.png")

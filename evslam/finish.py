@@ -61,7 +61,9 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
     if not times:
         return figures
     if config.refine.use:
-        writer.write_final(_in_order(np.concatenate(times), np.concatenate(poses)), None)
+        final = _in_order(np.concatenate(times), np.concatenate(poses))
+        writer.write_final(final, None)
+        figures["placed_percent"] = 100 * len(final) / max(odometry.num_frames, 1)
     writer.write_keyframes(_in_order(np.array(key_times), np.stack(key_poses)))
     whole = PointMap(
         *(np.concatenate(parts) for parts in zip(*((p.points, p.confidence) for p in points), strict=True))

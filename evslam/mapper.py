@@ -101,7 +101,7 @@ class Mapper:
         self.wait = self.worker(self._extend, around, twist)
 
     def take(self) -> np.ndarray:
-        """Wait for the work, show its result; returns `change` (4, 4): poses of the moment become T_cam_world @ change."""
+        """Wait for the work and show it; returns the change (4, 4) of poses: T_cam_world becomes T_cam_world @ it."""
         self.wait()
         self.is_busy = False
         self._unlink()

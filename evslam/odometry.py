@@ -140,6 +140,11 @@ class Odometry:
         self.mapper.wait()
         return self.segments + ([Segment(self.mapper.map, self.frames)] if self.is_started else [])
 
+    @property
+    def num_frames(self) -> int:
+        """Frames since the beginning, with a pose or without."""
+        return len(self.frames) + sum(len(segment.frames) for segment in self.segments)
+
     def _look_for_start(self, frame: PointFrame) -> Start | None:
         before = self.bootstrap.num_attempts
         start = self.bootstrap.add(frame)

@@ -195,7 +195,8 @@ def _finish(loop: _Loop, out: Path, cut_short: str | None) -> dict[str, Any]:
         batch, result = loop.sharpest
         write_compensation(out, loop.slam.tracker.contrast(batch), result)
     write_plots(out)
-    lost = loop.tally.posed_us < (loop.next_us - loop.session.start_us) / 2
+    online_percent = 100 * loop.tally.posed_us / max(loop.next_us - loop.session.start_us, 1)
+    lost = figures.get("placed_percent", online_percent) < 50
     status = cut_short or ("lost" if lost else "complete")
     metrics = {"status": status, **run_metrics(loop.options, loop.session, loop.mode, loop.tally)}
     metrics |= {"seed": loop.config.seed, "noise": asdict(loop.noise.counts)} | figures

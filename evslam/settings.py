@@ -606,7 +606,8 @@ class LoopConfig:
         step_sigma: of a step between keyframes: translation over the median step, rad, logarithm of scale.
         loop_sigma: of a loop.
         step_kernel: Cauchy scale of steps, in standard deviations: where tracking failed, a step may be wrong.
-        kernel: Cauchy scale of loops, in standard deviations; a loop further off is dropped.
+        kernel: Cauchy scale of loops, in standard deviations.
+        max_error: of a loop after all, in standard deviations; one that is further off is dropped.
         widening: of the kernels in turn, so that drift which is large at first does not look like a false loop.
         max_iterations: of the pose graph.
         max_merge_px: landmarks of both visits become one where the first is seen this close to the second.
@@ -629,6 +630,7 @@ class LoopConfig:
     loop_sigma: tuple[float, ...]
     step_kernel: float
     kernel: float
+    max_error: float
     widening: tuple[float, ...]
     max_iterations: int
     max_merge_px: float

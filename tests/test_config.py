@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evslam.config import Config, build, dump_config, load_config
@@ -70,6 +70,7 @@ def test_override_keeps_what_follows_the_first_equals_sign() -> None:
     assert load_config(overrides=["run.device=cuda=0"]).run.device == "cuda=0"
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     st.integers(1, 10**9),
     st.floats(1e-6, 1e6),

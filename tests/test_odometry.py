@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 
 import map_scenes as scene
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from evslam.beside import in_thread
+from evslam.mapper import Worker, at_once
 from evslam.mapping.landmarks import is_firm
 from evslam.odometry import Odometry
 from evslam.types import PointFrame, TrackingState
@@ -24,7 +24,7 @@ def no_events(t_us: int, half_s: float) -> tuple[np.ndarray, np.ndarray]:
     return np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
 
 
-def odometry(worker: Callable | None = None) -> Odometry:
+def odometry(worker: Worker = at_once) -> Odometry:
     return Odometry(scene.CONFIG, scene.CANVAS, worker)
 
 
@@ -51,8 +51,7 @@ def test_it_starts_and_tracks_to_the_end(whole: tuple[Odometry, list[TrackingSta
     assert set(states[first:]) == {TrackingState.TRACKING}
     assert aligned_rmse(poses[first:], POSES[first:]) < 0.005
     assert one.num_starts == 1
-    assert one.map is not None
-    assert 10 < len(one.map.keyframes) < 100
+    assert 10 < len(one.mapper.map.keyframes) < 100
     assert one.inlier_share > 0.8
 
 
@@ -61,8 +60,7 @@ def aligned_rmse(found: np.ndarray, true: np.ndarray) -> float:
 
 
 def test_the_world_is_the_first_camera_at_median_depth_one(whole: tuple[Odometry, list, np.ndarray]) -> None:
-    map_ = whole[0].map
-    assert map_ is not None
+    map_ = whole[0].mapper.map
     first = map_.keyframes[0]
     assert np.array_equal(first.T_cam_world, np.eye(4))
     seen = first.landmark[first.landmark >= 0]
@@ -114,7 +112,7 @@ def test_a_checkpoint_while_tracking(moment: str, whole: tuple[Odometry, list[Tr
     one = odometry(in_thread)
     for count, frame in enumerate(FRAMES, 1):
         one.add(frame, no_events)
-        now = "pending" if one.pending_us is not None else "mapping" if one.mapping else "neither"
+        now = "pending" if one.pending_us is not None else "mapping" if one.mapper.is_busy else "neither"
         if count > 120 and now == moment:
             break
     states, poses = feed(through_a_checkpoint(one), FRAMES[count : count + 60])
@@ -139,8 +137,7 @@ def test_after_a_loss_it_starts_again_where_it_was_lost() -> None:
     assert set(states[:first]) == {TrackingState.STARTING}
     assert set(states[first:]) == {TrackingState.TRACKING}
     assert one.num_starts == 2
-    assert one.map is not None
-    assert np.array_equal(one.map.keyframes[0].T_cam_world, lost_at)
+    assert np.array_equal(one.mapper.map.keyframes[0].T_cam_world, lost_at)
     assert aligned_rmse(poses[first:], POSES[170 + first :]) < 0.01
     old, new = one.all_segments()
     assert [frame.t_us for frame in old.frames] == T_US[:166].tolist()
@@ -160,12 +157,28 @@ def test_tracks_that_leave_their_landmark_lose_it() -> None:
     """Three of the tracks slide over the image from a moment on."""
     one = odometry()
     feed(one, FRAMES[:150])
-    assert one.view is not None
-    known = FRAMES[150].ids[is_firm(one.view, FRAMES[150].ids)]
+    known = FRAMES[150].ids[is_firm(one.mapper.view, FRAMES[150].ids)]
     lasting, others = np.split(np.intersect1d(known, FRAMES[165].ids), [3])
     for number, frame in enumerate(FRAMES[150:166]):
         bearing = frame.bearing.copy()
         bearing[np.isin(frame.ids, lasting)] += 0.004 * number
         one.add(PointFrame(frame.t_us, frame.ids, bearing), no_events)
-    assert (one.view.landmarks(lasting) == -1).all()
-    assert (one.view.landmarks(others) >= 0).all()
+    assert (one.mapper.view.landmarks(lasting) == -1).all()
+    assert (one.mapper.view.landmarks(others) >= 0).all()
+
+
+def test_a_start_that_later_ones_refute_is_replaced() -> None:
+    """The path since the start is forged: as if the camera had gone straight ahead."""
+    one = odometry()
+    count = next(k for k, frame in enumerate(FRAMES) if one.add(frame, no_events) is TrackingState.TRACKING) + 1
+    for frame in FRAMES[count : count + 5]:
+        one.add(frame, no_events)
+    one.path = [
+        (t_us, np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -k], [0, 0, 0, 1]]))
+        for k, (t_us, _) in enumerate(one.path)
+    ]
+    states, poses = feed(one, FRAMES[count + 5 : count + 200])
+    assert one.num_starts == 2
+    assert set(states) == {TrackingState.TRACKING}
+    assert one.mapper.map.keyframes[0].t_us >= FRAMES[0].t_us
+    assert aligned_rmse(poses[-100:], POSES[count + 100 : count + 200]) < 0.01

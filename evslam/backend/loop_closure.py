@@ -16,6 +16,7 @@ from evslam.geometry.similarity import Similarity
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings import LoopConfig, PlacesConfig
 
+_ASKED = 3  # keyframes that look most alike
 _STEPS = (1, 2)  # keyframes between which the path is a relation
 _SKIPPED_SIGMA = 1.5  # of a relation that skips a keyframe, over that of neighbours
 
@@ -53,7 +54,8 @@ def find_loops(
         canvas: image plane.
         places, config: limits.
         seed: of the vocabulary.
-        agree: tells whether the map has two keyframes in the right place already; such pairs are passed over.
+        agree: tells whether the map has two keyframes in the right place to each other already; a keyframe that
+            agrees with one that looks alike needs no loop.
     """
     views = [view_of(map_, index, canvas, places) for index in range(len(map_.keyframes))]
     shown = [view.descriptor for view in views if view is not None and len(view.descriptor)]
@@ -66,6 +68,8 @@ def find_loops(
     for new in range(places.min_gap, len(views)):
         alike = summaries[: new - places.min_gap] @ summaries[new]
         candidates = np.argsort(-alike, kind="stable")[: places.candidates].tolist()
+        if any(agree(old, new) for old in candidates[:_ASKED]):
+            continue
         found = (_loop(old, new, views, canvas.focal, config) for old in candidates)
         loops += islice((loop for loop in found if loop is not None), places.enough)
     return _confirmed(map_, loops, config)
@@ -85,7 +89,7 @@ def close_loops(map_: SparseMap, loops: list[Loop], canvas: Canvas, config: Loop
     """
     result = _optimise(map_, loops, config)
     error = result.error[-len(loops) :]
-    kept = [loop for loop, off in zip(loops, error, strict=True) if off < config.kernel]
+    kept = [loop for loop, off in zip(loops, error, strict=True) if off < config.max_error]
     bend(map_, result.nodes)
     for loop in kept:
         _join(map_, loop, canvas.focal, config)

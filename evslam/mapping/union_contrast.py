@@ -9,7 +9,6 @@ The map's own contrast must not decide, so that its votes weigh little.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
@@ -102,9 +101,8 @@ def align_by_contrast(
         contrast = UnionContrast(imager.canvas, level, points, T_cam_world, config)
         metric = contrast.metric(T_cam_world) + 1e-9 * np.eye(6)
         unit = np.linalg.inv(np.linalg.cholesky(metric)).T  # one unit moves the points by one pixel RMS
-        options = {"maxfun": config.max_evaluations, "maxiter": config.max_evaluations}
-        function: Any = _negative(contrast, T_cam_world, unit)
-        found = minimize(function, np.zeros(6), jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
+        most, function = config.max_evaluations, _negative(contrast, T_cam_world, unit)
+        found = minimize(function, np.zeros(6), (), "L-BFGS-B", True, options={"maxfun": most, "maxiter": most})
         if np.linalg.norm(found.x) > config.max_step_px:
             return None
         T_cam_world = _moved(T_cam_world, unit @ found.x)

@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from evslam.errors import ConfigError
 from evslam.sim.config import SENSORS, SLIDER_CAMERA, MotionConfig, SceneConfig, SimConfig
 
-DEMO = "demo"
+DEMO = "demo"  # a camera that turns
+DEMO_ROOM = "demo_room"  # one that moves through a room: what `evslam demo` shows
 Factory = Callable[[int, float | None], SimConfig]
 
 
@@ -44,6 +45,12 @@ _ROOM = (7.6, 8.0, 3.4)
 SEQUENCES: dict[str, Factory] = {
     DEMO: _sequence(
         DEMO, 4.0, SceneConfig("city", 24, contrast=0.4), MotionConfig("handheld", rate_deg=40, frequency_hz=0.25)
+    ),
+    DEMO_ROOM: _sequence(
+        DEMO_ROOM,
+        5.0,
+        SceneConfig("boxes", 24, size=(7.6, 8.0, 3.4)),
+        MotionConfig("handheld", speed=0.5, rate_deg=22, frequency_hz=0.4),
     ),
     "rot_pan": _sequence("rot_pan", 14.0, SceneConfig("hall", 22), MotionConfig("pan", rate_deg=33, frequency_hz=0.4)),
     "rot_fast": _sequence(
