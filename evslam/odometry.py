@@ -110,6 +110,8 @@ class Odometry:
                 so many seconds on both sides.
         """
         self.frames.append(PointFrame(frame.t_us, frame.ids.astype(np.int32), frame.bearing.astype(np.float32)))
+        if frame.is_resting:
+            return TrackingState.SPARSE if self.is_started else TrackingState.STARTING
         if not self.is_started:
             start = self._look_for_start(frame)
             if start is None:

@@ -217,6 +217,8 @@ class FrameConfig:
         levels: of the pyramid.
         min_activity: share of the busiest places' events that a place needs for points to be tracked there.
         scale_gain: weight of the newest image in the brightness scale.
+        rest_share: of the usual rate of events, below which the camera rests.
+        rest_memory_s: time constants with which the usual rate follows, while the camera moves and while it rests.
     """
 
     canvas_width: int
@@ -233,6 +235,8 @@ class FrameConfig:
     levels: int
     min_activity: float
     scale_gain: float
+    rest_share: float
+    rest_memory_s: tuple[float, ...]
 
     @property
     def batching(self) -> BatchConfig:

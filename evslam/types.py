@@ -101,6 +101,7 @@ class PointFrame:
         bearing: (N, 2) float64, undistorted (X / Z, Y / Z) in the camera frame.
         votes: (H, W) float16, motion-compensated events of the moment on the canvas; None where not kept.
         signed: (H, W) uint8, leaky signed event image of the moment, 128 where nothing happens; None where not kept.
+        is_resting: the camera rests: the points are those of the frame before.
     """
 
     t_us: int
@@ -108,6 +109,7 @@ class PointFrame:
     bearing: np.ndarray
     votes: np.ndarray | None = None
     signed: np.ndarray | None = None
+    is_resting: bool = False
 
 
 class TrackingState(Enum):

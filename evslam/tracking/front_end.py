@@ -31,10 +31,15 @@ class FrontEnd:
         self.points = PointTracker(canvas, config.points)
         self.rotation = VelocityTracker(camera, config.tracker, config.batch, "rotation")
         self.frame: EventFrame | None = None
+        self.usual_rate = 0.0  # events per second while the camera moves
 
     def take(self, batch: EventBatch) -> PointFrame:
-        """Points at the end of a batch, which follows the last one."""
+        """Points at the end of a batch, which follows the last one. While few events come, the camera rests: noise must
+        not move the points, nor wear out the image."""
         points = self.points
+        if self._rests(batch):
+            points.rest(batch.stop_us)
+            return PointFrame(batch.stop_us, points.ids, self.canvas.bearings(points.place), is_resting=True)
         if len(points.ids) < self.config.points.min_points:
             points.flow = self._flow(batch)
         self.frame = self.builder.build(batch, points.flow, points.median_speed)
@@ -42,14 +47,24 @@ class FrontEnd:
         bearing, votes = self.canvas.bearings(points.place), self.frame.votes.astype(np.float16)
         return PointFrame(batch.stop_us, points.ids, bearing, votes, self.frame.signed)
 
+    def _rests(self, batch: EventBatch) -> bool:
+        """Whether far fewer events come than usual; a rest that goes on becomes usual in the end."""
+        config, seconds = self.config.frame, (batch.stop_us - batch.start_us) * 1e-6
+        rate = batch.num_events / seconds
+        rests = rate < config.rest_share * self.usual_rate
+        memory_s = config.rest_memory_s[int(rests)]
+        self.usual_rate += (1 - np.exp(-seconds / memory_s)) * (rate - self.usual_rate) if self.usual_rate else rate
+        return rests
+
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on."""
-        return {name: part.state_dict() for name, part in self._parts.items()}
+        return {name: part.state_dict() for name, part in self._parts.items()} | {"usual_rate": float(self.usual_rate)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of another front-end."""
         for name, part in self._parts.items():
             part.load_state_dict(state[name])
+        self.usual_rate = state["usual_rate"]
 
     @property
     def _parts(self) -> dict[str, Any]:

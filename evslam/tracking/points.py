@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -74,6 +75,12 @@ class PointTracker:
         if len(self.ids) < _MIN_FOR_FLOW:
             return float(np.hypot(self.flow[0], self.flow[3]))
         return float(np.median(np.hypot(*self.velocity.T)))
+
+    def rest(self, t_us: int) -> None:
+        """The camera has not moved until this time: all points stay, and nothing is expected to move."""
+        self.flow, self.velocity = np.zeros(6), np.zeros_like(self.velocity)
+        if self.previous is not None:
+            self.previous = replace(self.previous, t_us=t_us)
 
     def track(self, frame: EventFrame) -> None:
         """Move on to the next image: follow the points, drop what is unsure, detect new ones."""
