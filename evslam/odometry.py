@@ -17,7 +17,7 @@ from evslam.multiview.edges import EdgeImage, EdgeLevel, EdgePoints
 from evslam.multiview.observations import Observations, PointSightings
 from evslam.multiview.sparse_map import Keyframe, SparseMap
 from evslam.placing import place_by_edges
-from evslam.settings import BootstrapConfig
+from evslam.settings_tracking import BootstrapConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Bootstrap, Start, deviation
 from evslam.tracking.point_pose import PointPose, pose_from_points

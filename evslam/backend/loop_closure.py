@@ -14,7 +14,7 @@ from evslam.backend.pose_graph import GraphResult, Relations, optimise_graph
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.similarity import Similarity
 from evslam.multiview.sparse_map import SparseMap
-from evslam.settings import LoopConfig, PlacesConfig
+from evslam.settings_mapping import LoopConfig, PlacesConfig
 
 _ASKED = 3  # keyframes that look most alike
 _STEPS = (1, 2)  # keyframes between which the path is a relation

@@ -13,7 +13,7 @@ from evslam.backend.places import View
 from evslam.backend.two_way_fit import Sight, fit_two_ways
 from evslam.geometry.similarity import Similarity
 from evslam.multiview.pose import PoseSettings, estimate_pose
-from evslam.settings import LoopConfig
+from evslam.settings_mapping import LoopConfig
 
 _NEAR = 1e-6
 _ITERATIONS = 10

@@ -13,7 +13,7 @@ import numpy as np
 
 from evslam.geometry.canvas import Canvas
 from evslam.multiview.sparse_map import SparseMap
-from evslam.settings import PlacesConfig
+from evslam.settings_mapping import PlacesConfig
 
 _NEAR = 1e-6
 

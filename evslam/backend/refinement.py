@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from evslam.backend.window import Window, adjust_window, choose_window
 from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.sparse_map import SparseMap
-from evslam.settings import RefineConfig, WindowConfig
+from evslam.settings_mapping import RefineConfig, WindowConfig
 
 Link = Callable[[list[int], np.ndarray], EdgeLinks | None]
 _SMALL = 1e-12

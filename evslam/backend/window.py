@@ -10,7 +10,7 @@ from evslam.multiview.bundle import BundleProblem, BundleResult, BundleSettings,
 from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.observations import Observations
 from evslam.multiview.sparse_map import SparseMap
-from evslam.settings import WindowConfig
+from evslam.settings_mapping import WindowConfig
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from evslam.geometry.canvas import Canvas
 from evslam.mapping.edge_kernels import CELL_PX, cell_sums, thinned, vote_flow, vote_twist
 from evslam.multiview.edges import EdgeImage, EdgeLevel
-from evslam.settings import EdgeConfig
+from evslam.settings_mapping import EdgeConfig
 
 _FILLS = ((0.6, 1.0), (1.5, 1e-2), (5.0, 1e-4))  # blur in cells and weight: what is near counts first
 _SAMPLE = 5  # every so many pixels tell a quantile

@@ -13,7 +13,7 @@ from evslam.mapping.edge_sweep import spread, sweep_edges, sweep_range
 from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.observations import Observations
 from evslam.multiview.sparse_map import SparseMap
-from evslam.settings import LinkConfig
+from evslam.settings_mapping import LinkConfig
 
 _MIN_VIEWS = 2  # besides the host
 _MIN_LANDMARKS = 10

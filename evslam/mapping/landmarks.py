@@ -11,7 +11,7 @@ from evslam.multiview.bundle import BundleProblem, BundleSettings, adjust
 from evslam.multiview.observations import Observations
 from evslam.multiview.sparse_map import SparseMap
 from evslam.multiview.triangulation import Triangulation, triangulate
-from evslam.settings import LandmarkConfig
+from evslam.settings_mapping import LandmarkConfig
 
 _POLISH = BundleSettings(scale_px=1.2, max_iterations=5, tolerance=1e-5)
 _NOISE_PX = 1.0  # of a ray, for what parallax can tell

@@ -20,7 +20,7 @@ from evslam.geometry.canvas import Canvas
 from evslam.mapping.edge_image import EdgeImager
 from evslam.multiview.edges import EdgeImage, EdgeLevel
 from evslam.ops import bin_events
-from evslam.settings import UnionConfig
+from evslam.settings_tracking import UnionConfig
 
 _MIN_POINTS = 50
 

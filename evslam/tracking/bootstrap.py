@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from evslam.multiview.observations import Observations
 from evslam.multiview.pose import robust_rotation
 from evslam.multiview.two_view import two_view_hypotheses
-from evslam.settings import BootstrapConfig
+from evslam.settings_tracking import BootstrapConfig
 from evslam.tracking.start import Candidate, refine, rotation_cost
 from evslam.types import PointFrame
 

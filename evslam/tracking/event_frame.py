@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from evslam.geometry.canvas import Canvas
-from evslam.settings import FrameConfig
+from evslam.settings_tracking import FrameConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.frame_kernels import integrate, vote
 from evslam.types import EventBatch

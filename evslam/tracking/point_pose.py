@@ -10,7 +10,7 @@ from evslam.multiview.crowding import area_weight
 from evslam.multiview.observations import PointSightings
 from evslam.multiview.pose import PoseFit, PoseSettings, estimate_pose
 from evslam.multiview.sparse_map import SparseMap
-from evslam.settings import PoseConfig
+from evslam.settings_tracking import PoseConfig
 from evslam.types import PointFrame
 
 

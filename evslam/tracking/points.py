@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from evslam.geometry.canvas import Canvas
-from evslam.settings import PointsConfig
+from evslam.settings_tracking import PointsConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.event_frame import BORDER, EventFrame
 from evslam.tracking.image_flow import fit_flow, flow_at, flow_matrix

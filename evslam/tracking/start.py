@@ -12,7 +12,7 @@ from evslam.multiview.crowding import area_weight
 from evslam.multiview.observations import Observations
 from evslam.multiview.pose import PoseSettings, estimate_pose, robust_rotation
 from evslam.multiview.triangulation import triangulate
-from evslam.settings import BootstrapConfig
+from evslam.settings_tracking import BootstrapConfig
 from evslam.types import PointFrame
 
 _MAX_ERROR_PX = 50.0
