@@ -25,11 +25,12 @@ from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame, TrackingState
 
 EventWindow = Callable[[int, float], Around]
+_WIDER = 1.5  # triangulation angle of a later start over that of the first, for it to settle the matter
 _RECENT = 16  # poses from which the motion around a moment is told
 _STATE = (
     *("bootstrap", "is_started", "T_cam_world", "change", "misfits", "since_keyframe", "failures", "origin", "path"),
     *("inliers_at_keyframe", "frames", "pending_us", "recent", "segments", "inlier_share", "num_starts", "twist"),
-    *("num_attempts", "last", "bend", "verify_until_us"),
+    *("num_attempts", "last", "bend", "verify_until_us", "start_angle_deg"),
 )
 _MAPPER_STATE = ("map", "view", "hosts", "is_busy", "unlinked", "_before")
 
@@ -86,6 +87,7 @@ class Odometry:
         self.path: TimedPoses = []  # since the start
         self.origin = np.eye(4)  # pose of the first camera of the map
         self.verify_until_us = 0
+        self.start_angle_deg = 0.0
         self.pending_us: int | None = None  # when the events around the newest keyframe are there
 
     def state_dict(self) -> dict[str, Any]:
@@ -162,7 +164,11 @@ class Odometry:
             return None
         times = np.array([each.t_us for each in start.frames])
         parted = deviation(start.T_cam_world, times, np.stack([pose for _, pose in self.path]), t_us)
-        return start if parted > self.config.bootstrap.max_deviation else None
+        if parted > self.config.bootstrap.max_deviation:
+            return start
+        if start.diagnosis.angle_deg > _WIDER * self.start_angle_deg:  # the same path over a much longer baseline
+            self.verify_until_us = 0
+        return None
 
     def _begin(self, start: Start) -> None:
         """A new map, and go on from the last frame of the start."""
@@ -171,6 +177,7 @@ class Odometry:
         self.is_started, self.num_starts, self.failures = True, self.num_starts + 1, 0
         self.pending_us, self.last, self.bend, self.change = None, None, np.eye(4), np.eye(4)
         self.recent.clear()
+        self.start_angle_deg = start.diagnosis.angle_deg
         self.path = [(frame.t_us, pose) for frame, pose in zip(start.frames, poses, strict=True)]
         self.T_cam_world = self.mapper.map.keyframes[-1].T_cam_world
         self._count_from_keyframe()

@@ -42,7 +42,8 @@ def refine(map_: SparseMap, imager: EdgeImager, config: Config) -> Closure:
     def link(views: list[int], is_free: np.ndarray) -> EdgeLinks | None:
         return link_edges(map_, views, is_free, imager, config.link)
 
-    refine_map(map_, link, imager.canvas.focal, config.window, config.refine)
+    again = replace(config.refine, rounds=config.refine.rounds + bool(closed))  # a bent map needs one more
+    refine_map(map_, link, imager.canvas.focal, config.window, again)
     return Closure(len(loops), len(closed))
 
 
