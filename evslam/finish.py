@@ -42,13 +42,13 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
     """Refine, if configured, write trajectory, keyframes and map of a free motion; returns figures for metrics.json."""
     online, odometry = writer.online(), slam.odometry
     times, poses, key_times, key_poses, points = [], [], [], [], []
-    closures = []
-    for segment in odometry.all_segments():
+    closures, segments = [], odometry.all_segments()
+    for segment in segments:
         if config.refine.use:
             closures.append(refine(segment.map, odometry.mapper.imager, config))
-        t_us, T_cam_world = final_poses(segment.map, segment.frames, odometry.focal, config)
-        times.append(t_us)
-        poses.append(T_cam_world)
+            t_us, T_cam_world = final_poses(segment.map, segment.frames, odometry.focal, config)
+            times.append(t_us)
+            poses.append(T_cam_world)
         key_times += [keyframe.t_us for keyframe in segment.map.keyframes]
         key_poses += [keyframe.T_cam_world for keyframe in segment.map.keyframes]
         points.append(map_points(segment.map, slam.canvas))
@@ -56,11 +56,11 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
     waiting_for = None if odometry.is_started else odometry.bootstrap.reason
     figures |= {"start_attempts": odometry.num_attempts, "waiting_for": waiting_for}
     figures |= {"loops": sum(each.closed for each in closures), "loops_found": sum(each.found for each in closures)}
-    if not times or not config.refine.use:
-        writer.write_final(online, None)
     if not times:
+        writer.write_final(online, None)
+    if not segments:
         return figures
-    if config.refine.use:
+    if times:
         final = _in_order(np.concatenate(times), np.concatenate(poses))
         writer.write_final(final, None)
         figures["placed_percent"] = 100 * len(final) / max(odometry.num_frames, 1)
@@ -68,7 +68,7 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
     whole = PointMap(
         *(np.concatenate(parts) for parts in zip(*((p.points, p.confidence) for p in points), strict=True))
     )
-    _picture(odometry.all_segments()[-1].map, slam, writer)
+    _picture(segments[-1].map, slam, writer)
     return figures | {"map_points": write_points(writer.folder, _thinned(whole, config.map.max_points))}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from evslam.multiview.bundle import centres
 from evslam.multiview.sparse_map import SparseMap
 
 
@@ -18,7 +19,7 @@ def covisible(map_: SparseMap, index: int, nearest: int, most: int, limits: tupl
         limits: largest angle between the viewing directions in rad, and distance over the median depth.
     """
     poses = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])
-    centre = -np.einsum("kji,kj->ki", poses[:, :3, :3], poses[:, :3, 3])
+    centre = centres(poses)
     angle = np.arccos(np.clip(poses[:, 2, :3] @ poses[index, 2, :3], -1, 1))
     distance = np.linalg.norm(centre - centre[index], axis=1) / _median_depth(map_, index)
     unlike = angle / limits[0] + distance / limits[1]

@@ -82,6 +82,7 @@ class _Links:
         self.seen: list[tuple[np.ndarray, ...]] = []  # view, point, bearing, normal
         self.points: list[tuple[np.ndarray, ...]] = []  # host, row, world point
         self.total = 0
+        self._hosts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def add_host(self, host: int, targets: list[int]) -> None:
         """Edges of a free keyframe that at least two targets see."""
@@ -137,18 +138,24 @@ class _Links:
         self.points.append((np.full(len(rows), host), told, world))
         self.total += len(rows)
 
+    def _host(self, host: int) -> tuple[np.ndarray, np.ndarray]:
+        """A keyframe's edge points (N, 3) in its camera frame, and its T_world_cam (4, 4); worked out once."""
+        if host not in self._hosts:
+            keyframe = self.map.keyframes[host]
+            assert keyframe.edges is not None
+            self._hosts[host] = keyframe.edges.points(self.imager.canvas), np.linalg.inv(keyframe.T_cam_world)
+        return self._hosts[host]
+
     def _world(self, host: int) -> np.ndarray:
-        keyframe = self.map.keyframes[host]
-        assert keyframe.edges is not None
-        T_world_host = np.linalg.inv(keyframe.T_cam_world)
-        return keyframe.edges.points(self.imager.canvas) @ T_world_host[:3, :3].T + T_world_host[:3, 3]
+        points, T_world_host = self._host(host)
+        return points @ T_world_host[:3, :3].T + T_world_host[:3, 3]
 
     def _find(self, host: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         source, seer = self.map.keyframes[host], self.map.keyframes[target]
         if source.edges is None or seer.image is None or not len(source.edges):
             return None
-        pose = seer.T_cam_world @ np.linalg.inv(source.T_cam_world)
-        points, radius = source.edges.points(self.imager.canvas), self.imager.config.match_px
+        points, T_world_host = self._host(host)
+        pose, radius = seer.T_cam_world @ T_world_host, self.imager.config.match_px
         return match_edges(self.imager, points, source.edges.tangent, pose, seer.image, radius)
 
     def _offset(self, host: int, target: int, pixel: np.ndarray, normal: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
+from evslam.multiview.bundle import centres
 from evslam.multiview.observations import Observations
 from evslam.multiview.pose import robust_rotation
 from evslam.multiview.two_view import two_view_hypotheses
@@ -180,7 +181,7 @@ def deviation(
         T_cam_world: (C, 4, 4) at times t_us (C,).
         others: (D, 4, 4) at other_t_us (D,), which span the former; positions between are interpolated.
     """
-    mine, other = _positions(T_cam_world), _positions(others)
+    mine, other = centres(T_cam_world), centres(others)
     at = np.stack([np.interp(t_us, other_t_us, column) for column in other.T], 1)
     start = np.stack([np.interp(t_us[0], other_t_us, column) for column in other.T])
     turn = Rotation.from_matrix(others[:, :3, :3])
@@ -190,11 +191,6 @@ def deviation(
     scale = max(float((mine * at).sum()), 0.0) / max(float((at * at).sum()), 1e-12)
     extent = max(float(np.linalg.norm(mine, axis=1).max()), 1e-12)
     return float(np.linalg.norm(mine - scale * at, axis=1).max()) / extent
-
-
-def _positions(T_cam_world: np.ndarray) -> np.ndarray:
-    """Centres (C, 3) of the cameras."""
-    return np.asarray(-np.einsum("cji,cj->ci", T_cam_world[:, :3, :3], T_cam_world[:, :3, 3]))
 
 
 def diagnose(candidates: list[Candidate], focal: float, config: BootstrapConfig) -> Diagnosis:
