@@ -73,7 +73,8 @@ def _config(arguments: argparse.Namespace) -> Any:
     if arguments.imu is not None:
         overrides.append(f"gyro.use={str(arguments.imu).lower()}")
     if arguments.refine is not None:
-        overrides.append(f"adjust.refine={str(arguments.refine).lower()}")
+        refine = str(arguments.refine).lower()
+        overrides += [f"adjust.refine={refine}", f"refine.use={refine}"]  # of mode rotation, and of mode 6dof
     return load_config(arguments.config, overrides)
 
 
@@ -239,7 +240,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--seed", type=int, help="random seed")
     run.add_argument("--imu", action=argparse.BooleanOptionalAction, help="use the gyroscope (rotation only)")
     run.add_argument(
-        "--refine", action=argparse.BooleanOptionalAction, help="global refinement at the end (default: adjust.refine)"
+        "--refine", action=argparse.BooleanOptionalAction, help="global refinement at the end (default: yes)"
     )
     run.add_argument("--view", action="store_true", help="show the run live in a window")
     run.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
