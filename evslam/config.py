@@ -57,6 +57,9 @@ MODES = ("auto", "rotation", "6dof")
 EDGE_OBJECTIVES = ("search", "alignment", "contrast", "none")
 
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the compiled one, where there is one
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything a run depends on besides the recording and its calibration."""
@@ -208,7 +211,7 @@ def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
 def parse_yaml(text: str, source: str) -> Any:
     """Content of YAML text; `source` names it in the message of the ConfigError when it is not valid."""
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_LOADER)  # a safe loader
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from evslam.backend.window import adjust_window, choose_window
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
+from evslam.geometry.rigid import inverse, rotation_vector
 from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
 from evslam.mapping.edge_pose import EdgeHost
 from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
@@ -143,6 +143,5 @@ class Mapper:
 def mean_twist(poses: TimedPoses) -> np.ndarray:
     """Mean twist (v, omega) (6,) in the camera frame from the first to the last of timed poses."""
     (start_us, before), (stop_us, after) = poses[0], poses[-1]
-    change, seconds = after @ np.linalg.inv(before), max((stop_us - start_us) * 1e-6, 1e-6)
-    turn = Rotation.from_matrix(change[:3, :3]).as_rotvec()
-    return -np.concatenate([change[:3, 3], turn]) / seconds
+    change, seconds = after @ inverse(before), max((stop_us - start_us) * 1e-6, 1e-6)
+    return -np.concatenate([change[:3, 3], rotation_vector(change[:3, :3])]) / seconds

@@ -11,6 +11,7 @@ import numpy as np
 
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
+from evslam.geometry.rigid import inverse
 from evslam.mapper import Around, Mapper, TimedPoses, Worker, at_once, mean_twist
 from evslam.mapping.edge_pose import EdgeHost
 from evslam.multiview.edges import EdgeImage, EdgeLevel, EdgePoints
@@ -192,7 +193,7 @@ class Odometry:
             seen, pose = newest.landmark[newest.landmark >= 0], newest.T_cam_world
             depth = float(np.median(last.points[seen] @ pose[2, :3] + pose[2, 3])) if len(seen) else 1.0
         scale = depth / float(np.median(start.points[start.good, 2]))
-        T_world_start = np.linalg.inv(self.origin)
+        T_world_start = inverse(self.origin)
         poses = start.T_cam_world.copy()
         poses[:, :3, 3] *= scale
         points = scale * start.points @ T_world_start[:3, :3].T + T_world_start[:3, 3]
@@ -233,7 +234,7 @@ class Odometry:
         image = mapper.edge_image(pose.T_cam_world, pose.seen.points, events(t_us, half_s), mean_twist(motion))
         found = place_by_edges(mapper.imager, image, mapper.hosts, pose, config)
         if found is not None:
-            self.bend = found @ np.linalg.inv(pose.T_cam_world)
+            self.bend = found @ inverse(pose.T_cam_world)
 
     def _around(self, t_us: int) -> TimedPoses:
         """Recent poses around a moment."""

@@ -147,14 +147,32 @@ def robust_rotation(bearings_a: np.ndarray, bearings_b: np.ndarray, iterations: 
     Returns:
         R (3, 3), identity without bearings, and residual angles (N,) radians.
     """
-    a, b = _unit_vectors(bearings_a), _unit_vectors(bearings_b)
+    rotation, angle = _robust_rotation(_unit_vectors(bearings_a), _unit_vectors(bearings_b), iterations)
+    return rotation, angle
+
+
+@njit(**JIT)
+def _robust_rotation(a: Any, b: Any, iterations: int) -> Any:
     weight, rotation, angle = np.ones(len(a)), np.eye(3), np.zeros(len(a))
     for _ in range(iterations if len(a) else 0):
-        left, _, right = np.linalg.svd((weight[:, None] * b).T @ a)
+        product = np.zeros((3, 3))
+        for n in range(len(a)):
+            for i in range(3):
+                for j in range(3):
+                    product[i, j] += weight[n] * b[n, i] * a[n, j]
+        left, _, right = np.linalg.svd(product)
         left[:, 2] *= np.sign(np.linalg.det(left @ right))
         rotation = left @ right
-        angle = 2 * np.arcsin(np.clip(np.linalg.norm(b - a @ rotation.T, axis=1) / 2, 0.0, 1.0))
-        weight = 1 / (1 + (angle / max(np.median(angle), _MIN_SPREAD)) ** 2)
+        for n in range(len(a)):
+            square = 0.0
+            for i in range(3):
+                off = b[n, i]
+                for j in range(3):
+                    off -= rotation[i, j] * a[n, j]
+                square += off * off
+            angle[n] = 2 * np.arcsin(min(0.5 * np.sqrt(square), 1.0))
+        spread = max(np.median(angle), _MIN_SPREAD)
+        weight = 1 / (1 + (angle / spread) ** 2)
     return rotation, angle
 
 
