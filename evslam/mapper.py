@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from evslam.backend.window import adjust_window, choose_window
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
+from evslam.mapping.covisibility import covisible
 from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
 from evslam.mapping.edge_pose import EdgeHost
 from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
@@ -80,6 +81,12 @@ class Mapper:
             sweep_keyframe(self.map, index, self.imager, self.config.link)
         self._show()
 
+    def adopt(self, map_: SparseMap) -> None:
+        """Go on with another map; the edges of its last keyframes are not those in view."""
+        self.wait()
+        self.map, self.is_busy, self.unlinked = map_, False, []
+        self.view, self.hosts = self.map.snapshot(), []
+
     def add_keyframe(self, frame: PointFrame, T_cam_world: np.ndarray, is_inlier: np.ndarray) -> Keyframe:
         """A frame becomes a keyframe; `is_inlier` (N,) says which points agree with the landmark of their track."""
         self._unlink()
@@ -136,8 +143,18 @@ class Mapper:
     def _show(self) -> None:
         """What tracking sees from now on."""
         self.view = self.map.snapshot()
-        latest = self.map.keyframes[-self.config.edge_pose.keyframes :]
-        self.hosts = [EdgeHost.of(k.edges, k.T_cam_world, self.imager) for k in latest if k.edges is not None]
+        chosen = [self.map.keyframes[index] for index in self._host_keyframes()]
+        self.hosts = [EdgeHost.of(k.edges, k.T_cam_world, self.imager) for k in chosen if k.edges is not None]
+
+    def _host_keyframes(self) -> list[int]:
+        """The last keyframes of the stretch, and where these are few, others that see the same place."""
+        newest, most, link = len(self.map.keyframes) - 1, self.config.edge_pose.keyframes, self.config.link
+        latest = [k for k in range(newest + 1 - most, newest + 1) if self.map.are_neighbours(newest, k)]
+        if len(latest) == min(most, newest + 1):
+            return latest
+        limits = float(np.radians(link.revisit_deg)), link.revisit_distance
+        others = covisible(self.map, newest, len(latest) - 1, most - len(latest), limits)
+        return latest + [each for each in others if each not in latest]
 
 
 def mean_twist(poses: TimedPoses) -> np.ndarray:
