@@ -107,6 +107,11 @@ class Odometry:
             setattr(self.mapper, name, from_state(state["mapper"][name], _CLASSES))
         self.relocaliser.load_state_dict(state["relocaliser"], [segment.map for segment in self.segments])
 
+    def look_in(self, map_: SparseMap) -> None:
+        """The camera is to be found in a map that was given, whose keyframes have earlier times and other tracks."""
+        self.segments.append(Segment(map_, []))
+        self.relocaliser.seek([segment.map for segment in self.segments])
+
     def add(self, frame: PointFrame, events: EventWindow) -> TrackingState:
         """Track one more frame; afterwards `best_pose` is its pose if the state says TRACKING.
 
@@ -150,8 +155,20 @@ class Odometry:
         """T_cam_world (4, 4) of the last frame by its points, bent as edges have bent the pose of the frame before."""
         return self.bend @ self.T_cam_world
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """There is a map that was given, and the camera is tracked in another one."""
+        return self.is_started and not self.mapper.map.num_given and any(each.map.num_given for each in self.segments)
+
+    @property
+    def waiting_for(self) -> str | None:
+        """Why the camera is not tracked where it should be, in words for the user."""
+        if any(segment.map.num_given for segment in self.segments):
+            return "the camera has not been found in the given map"
+        return None if self.is_started else self.bootstrap.reason
+
     def all_segments(self) -> list[Segment]:
-        """The maps that were lost and the one at hand."""
+        """The maps that were lost or given and the one at hand."""
         self.mapper.wait()
         return self.segments + ([Segment(self.mapper.map, self.frames)] if self.is_started else [])
 

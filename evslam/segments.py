@@ -66,12 +66,13 @@ def join_maps(old: SparseMap, new: SparseMap, in_old: PointPose, in_new: PointPo
         in_old, in_new: pose of the frame in either map.
 
     Returns:
-        False, with nothing done, if the frame has too few points with a landmark in both maps.
+        False, with nothing done, if the frame has too few points with a landmark in both maps, or if the new map was
+        given and has to stay where it is.
     """
     _, mine, other = np.intersect1d(in_old.rows, in_new.rows, assume_unique=True, return_indices=True)
     depth, new_depth = _depths(in_old)[mine], _depths(in_new)[other]
     good = (depth > 0) & (new_depth > 0)
-    if good.sum() < _MIN_COMMON:
+    if good.sum() < _MIN_COMMON or new.num_given:
         return False
     scale = float(np.median(depth[good] / new_depth[good]))
     grown = in_new.T_cam_world.copy()

@@ -65,6 +65,7 @@ class SparseMap:
         firm: (P,) bool, False for one whose depth is mostly that of its surroundings: no parallax has told it yet.
         revisits: pairs of keyframes, earlier and later, that show the same place.
         stretch: of new keyframes, see `Keyframe`.
+        num_given: keyframes of an earlier recording, the first ones: they stay where they are.
     """
 
     def __init__(self) -> None:
@@ -72,7 +73,7 @@ class SparseMap:
         self.points = np.zeros((0, 3))
         self.alive, self.firm = np.zeros(0, bool), np.zeros(0, bool)
         self.revisits: list[tuple[int, int]] = []
-        self.stretch = 0
+        self.stretch = self.num_given = 0
         self._landmark_of_track = np.full(1024, -1, np.int64)
 
     def landmarks(self, ids: np.ndarray) -> np.ndarray:
@@ -122,6 +123,10 @@ class SparseMap:
         """Tracks (M,) have turned out to follow landmarks (M,)."""
         self._reserve(ids)
         self._landmark_of_track[ids] = landmark
+
+    def give(self) -> None:
+        """The map is handed over to another recording: no track is known, and keyframes stay where they are."""
+        self.num_given, self._landmark_of_track = len(self.keyframes), np.full(1024, -1, np.int64)
 
     def are_neighbours(self, one: int, other: int) -> bool:
         """Whether both numbers are those of keyframes, and of one stretch."""
