@@ -134,7 +134,7 @@ def test_a_camera_is_found_in_the_map_of_an_earlier_run(finished: Path, found_ag
         for t, pose in zip(one.t_us, one.poses, strict=True)
     ]
     assert len(one) > 20
-    assert max(apart) < 0.01  # of the depth
+    assert max(apart) < 0.02  # of the depth
 
 
 def test_the_map_is_extended(finished: Path, found_again: Path) -> None:
