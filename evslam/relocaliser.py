@@ -103,7 +103,7 @@ class Relocaliser:
     def seek(self, maps: list[SparseMap]) -> None:
         """Look in these maps from now on."""
         self.wait()
-        self.maps, self.asked, self.first, self._answer = maps, None, None, None
+        self.maps, self.asked, self.first, self._answer, self.next_us = maps, None, None, None, 0
         self._indices = [index for index in self._indices if any(index.map is map_ for map_ in maps)]
 
     def add(self, frame: PointFrame, *, in_need: bool) -> Return | None:
