@@ -57,7 +57,7 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
         points.append(map_points(segment.map, slam.canvas))
     figures: dict[str, Any] = {"map_points": 0, "keyframes": len(key_times), "starts": odometry.num_starts}
     figures |= {"start_attempts": odometry.num_attempts, "waiting_for": odometry.waiting_for}
-    figures |= {"returns": odometry.num_returns, "searches": odometry.relocaliser.num_attempts}
+    figures |= {"relocalisations": odometry.num_returns, "searches": odometry.relocaliser.num_attempts}
     figures |= {"loops": sum(each.closed for each in closures), "loops_found": sum(each.found for each in closures)}
     if not times:
         writer.write_final(online, None)

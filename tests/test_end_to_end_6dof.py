@@ -127,7 +127,7 @@ def found_again(recording: Path, finished: Path, tmp_path_factory: pytest.TempPa
 
 def test_a_camera_is_found_in_the_map_of_an_earlier_run(finished: Path, found_again: Path) -> None:
     metrics = json.loads((found_again / "metrics.json").read_text())
-    assert (metrics["starts"], metrics["returns"], metrics["waiting_for"]) == (0, 1, None)
+    assert (metrics["starts"], metrics["relocalisations"], metrics["waiting_for"]) == (0, 1, None)
     one, other = (load_trajectory(folder / "trajectory.txt") for folder in (found_again, finished))
     apart = [
         np.linalg.norm(pose[:3] - [np.interp(t, other.t_us, column) for column in other.position.T])
