@@ -16,7 +16,7 @@ from evslam.map_file import MAP_FILE, save_map
 from evslam.multiview.sparse_map import SparseMap
 from evslam.outputs import RunWriter, write_panorama, write_points
 from evslam.reconstruction import final_poses, map_points, refine
-from evslam.segments import Segment
+from evslam.segments import Segment, join_by_places
 from evslam.slam import RotationSlam, SpatialSlam
 from evslam.types import PointMap, Trajectory
 from evslam.viz.images import save_keyframe
@@ -44,7 +44,7 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
     """Refine, if configured, write trajectory, keyframes and map of a free motion; returns figures for metrics.json."""
     online, odometry = writer.online(), slam.odometry
     times, poses, key_times, key_poses, points = [], [], [], [], []
-    closures, segments = [], _of_one_world(odometry.all_segments())
+    closures, segments = [], _of_one_world(join_by_places(odometry.all_segments(), slam.canvas, config))
     for segment in segments:
         if config.refine.use:
             closures.append(refine(segment.map, odometry.mapper.imager, config))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from evslam.backend.place_search import glimpse_of
 from evslam.backend.window import adjust_window, choose_window
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
@@ -73,6 +74,7 @@ class Mapper:
             mine = (start.observations.view == number) & (start.error_px < _MAX_START_ERROR_PX)
             fits[start.observations.point[mine]] = True
             keyframe = self.map.add_keyframe(frame, T_cam_world, seen & fits[row] & start.good[row])
+            self._look_at(keyframe)
             if frame.votes is not None:
                 keyframe.image = self.imager.of_votes(frame.votes.astype(np.float32), 0)
         window = choose_window(self.map, self.config.window)
@@ -128,6 +130,7 @@ class Mapper:
         newest, config = self.map.keyframes[-1], self.config
         points = self.map.points[newest.landmark[newest.landmark >= 0]]
         newest.image = self.edge_image(newest.T_cam_world, points, around, twist)
+        self._look_at(newest)
         add_new_landmarks(self.map, self.imager.canvas, config.landmark)
         for index in (len(self.map.keyframes) - 1 - before for before in config.link.resweep):
             if index >= 0:
@@ -135,6 +138,13 @@ class Mapper:
         window = choose_window(self.map, config.window)
         links = link_edges(self.map, window.views, window.is_free, self.imager, config.link)
         adjust_window(self.map, window, self.imager.canvas.focal, config.window, links)
+
+    def _look_at(self, keyframe: Keyframe) -> None:
+        """Note what a keyframe looks like, so that the camera can be found there after a loss."""
+        if keyframe.signed is not None and self.config.search.use:
+            most, places = self.config.search.summary_points, self.config.places
+            glimpse = glimpse_of(keyframe.signed, self.imager.canvas, most, places)
+            keyframe.look = glimpse.descriptor.astype(np.float16)
 
     def _unlink(self) -> None:
         self.map.unlink(np.array(self.unlinked, np.int64))

@@ -160,8 +160,7 @@ class Relocaliser:
         for index in self._indices:
             if index.map is map_:
                 return index
-        settings = SearchSettings(self.config.places, self.config.loop, self.config.search, self.config.seed)
-        self._indices.append(PlaceIndex(map_, self.imager.canvas, settings))
+        self._indices.append(PlaceIndex(map_, self.imager.canvas, SearchSettings.of(self.config)))
         return self._indices[-1]
 
     def _by_edges(self, map_: SparseMap, place: Place, frame: PointFrame) -> np.ndarray | None:

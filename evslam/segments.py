@@ -7,13 +7,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evslam.backend.loop_closure import bend
+from evslam.backend.loop_match import match_views
+from evslam.backend.place_search import PlaceIndex, SearchSettings
+from evslam.backend.places import View, view_of
+from evslam.config import Config
+from evslam.geometry.canvas import Canvas
 from evslam.geometry.similarity import Similarity
-from evslam.multiview.sparse_map import SparseMap
+from evslam.multiview.sparse_map import Keyframe, SparseMap
 from evslam.tracking.bootstrap import Start
 from evslam.tracking.point_pose import PointPose
 from evslam.types import PointFrame
 
 _MIN_COMMON = 10  # points that tell the scale between two maps
+_STEP = 2  # keyframes, from one that is compared with another map to the next
+_MAX_APART = 0.1  # between two similarities, in depths, rad and logarithm of scale, that say the same
 
 
 @dataclass(frozen=True)
@@ -75,14 +82,73 @@ def join_maps(old: SparseMap, new: SparseMap, in_old: PointPose, in_new: PointPo
     if good.sum() < _MIN_COMMON or new.num_given:
         return False
     scale = float(np.median(depth[good] / new_depth[good]))
-    grown = in_new.T_cam_world.copy()
-    grown[:3, 3] *= scale
-    whole = np.linalg.inv(in_old.T_cam_world) @ grown
-    old_from_new = Similarity(whole[None, :3, :3], whole[None, :3, 3], np.array([scale]))
+    grown = Similarity(np.eye(3)[None], np.zeros((1, 3)), np.array([scale]))
+    _append(old, new, _placed(in_old.T_cam_world) @ grown @ _placed(in_new.T_cam_world).inverse())
+    return True
+
+
+def join_by_places(segments: list[Segment], canvas: Canvas, config: Config) -> list[Segment]:
+    """Segments whose keyframes show the same places become one, in the world of the earlier one.
+
+    Args:
+        segments: in the order of time. A given map counts as the earliest. Their maps are changed in place.
+        canvas: image plane.
+        config: resolved configuration.
+    """
+    joined: list[Segment] = []
+    for segment in sorted(segments, key=lambda each: not each.map.num_given):
+        for number, earlier in enumerate(joined):
+            old_from_new = _common_place(earlier.map, segment.map, canvas, config)
+            if old_from_new is not None:
+                _append(earlier.map, segment.map, old_from_new)
+                frames = sorted(earlier.frames + segment.frames, key=lambda frame: frame.t_us)
+                joined[number] = Segment(earlier.map, frames)
+                break
+        else:
+            joined.append(segment)
+    return joined
+
+
+def _common_place(old: SparseMap, new: SparseMap, canvas: Canvas, config: Config) -> Similarity | None:
+    """The similarity from the new map's world to the old one's that two keyframes of the new map agree on."""
+    index, told = PlaceIndex(old, canvas, SearchSettings.of(config)), list[Similarity]()
+    for number in range(0, len(new.keyframes), _STEP):
+        view = view_of(new, number, canvas, config.places)
+        if view is None or not len(view.descriptor):
+            continue
+        T_new_cam, depth = _placed(new.keyframes[number].T_cam_world), float(np.median(view.points[:, 2]))
+        matched = _matched(index, new.keyframes[number], view, config)
+        if matched is None:
+            continue
+        for earlier in told:
+            error = ((earlier @ T_new_cam).inverse() @ matched).chart()[0] / np.repeat((depth, 1.0), (3, 4))
+            if np.linalg.norm(error) < _MAX_APART:
+                return matched @ T_new_cam.inverse()
+        told.append(matched @ T_new_cam.inverse())
+    return None
+
+
+def _matched(index: PlaceIndex, keyframe: Keyframe, view: View, config: Config) -> Similarity | None:
+    """The similarity from a keyframe's camera frame to the world of an indexed map."""
+    if keyframe.look is None:
+        return None
+    for candidate in index.alike(keyframe.look.astype(np.float32)):
+        other = index.view(candidate)
+        match = None if other is None else match_views(other, view, index.canvas.focal, config.loop)
+        if match is not None:
+            return _placed(index.map.keyframes[candidate].T_cam_world) @ match.new_from_old.inverse()
+    return None
+
+
+def _append(old: SparseMap, new: SparseMap, old_from_new: Similarity) -> None:
     poses = np.stack([keyframe.T_cam_world for keyframe in new.keyframes])
     bend(new, old_from_new[np.zeros(len(poses), int)] @ Similarity.of_poses(np.linalg.inv(poses)))
     old.append(new)
-    return True
+
+
+def _placed(T_cam_world: np.ndarray) -> Similarity:
+    """A camera's T_world_cam."""
+    return Similarity.of_poses(np.linalg.inv(T_cam_world)[None])
 
 
 def _depths(pose: PointPose) -> np.ndarray:

@@ -15,6 +15,7 @@ from evslam.beside import in_thread
 from evslam.mapper import Worker, at_once
 from evslam.multiview.bundle import centres
 from evslam.odometry import Odometry
+from evslam.segments import join_by_places
 from evslam.types import PointFrame, TrackingState
 
 WORLD = World(0)
@@ -179,6 +180,25 @@ def test_a_map_begun_meanwhile_joins_the_old_one(camera: Camera) -> None:
     found, true = np.stack([k.T_cam_world for k in keyframes]), np.stack([camera.true[k.t_us] for k in keyframes])
     assert scene.aligned_errors(found, true).max() < 0.004
     assert [frame.t_us for frame in odometry.frames] == sorted(frame.t_us for frame in odometry.frames)
+
+
+def test_maps_that_never_met_are_joined_at_the_end(camera: Camera) -> None:
+    odometry = camera.odometry
+    camera.see_noise(scene.CONFIG.pose.max_failures + 1)
+    odometry.relocaliser.seek([])
+    camera.see(range(0, 150), new_ids=True)
+    segments = join_by_places(odometry.all_segments(), scene.CANVAS, scene.CONFIG)
+    assert len(segments) == 1
+    keyframes = segments[0].map.keyframes
+    found, true = np.stack([k.T_cam_world for k in keyframes]), np.stack([camera.true[k.t_us] for k in keyframes])
+    assert scene.aligned_errors(found, true).max() < 0.004
+    assert [frame.t_us for frame in segments[0].frames] == sorted(frame.t_us for frame in segments[0].frames)
+
+
+def test_maps_of_different_places_stay_apart(camera: Camera) -> None:
+    camera.see(range(0, 150), new_ids=True, world=World(1))
+    assert len(camera.odometry.all_segments()) == 2
+    assert len(join_by_places(camera.odometry.all_segments(), scene.CANVAS, scene.CONFIG)) == 2
 
 
 def test_the_same_in_a_thread_and_through_a_checkpoint(whole: Camera) -> None:

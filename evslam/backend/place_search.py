@@ -9,6 +9,7 @@ import numpy as np
 
 from evslam.backend.loop_match import is_spread, see_points
 from evslam.backend.places import View, Vocabulary, describe, inside, view_of
+from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings_mapping import LoopConfig, PlacesConfig, SearchConfig
@@ -79,12 +80,16 @@ class SearchSettings:
     search: SearchConfig
     seed: int
 
+    @staticmethod
+    def of(config: Config) -> SearchSettings:
+        return SearchSettings(config.places, config.loop, config.search, config.seed)
+
 
 class PlaceIndex:
     """The keyframes of a map, which does not change meanwhile, by what they look like.
 
     Args:
-        map_: keyframes with signed images, landmarks, edges.
+        map_: keyframes with signed images and what they look like, landmarks, edges.
         canvas: image plane.
         settings: limits.
     """
@@ -92,33 +97,36 @@ class PlaceIndex:
     def __init__(self, map_: SparseMap, canvas: Canvas, settings: SearchSettings) -> None:
         self.map, self.canvas, self.settings = map_, canvas, settings
         self._views: dict[int, View | None] = {}
-        places, most = settings.places, settings.search.summary_points
-        shown = {
-            index: glimpse_of(keyframe.signed, canvas, most, places).descriptor
-            for index, keyframe in enumerate(map_.keyframes)
-            if keyframe.signed is not None
-        }
-        shown = {index: descriptor for index, descriptor in shown.items() if len(descriptor)}
+        looks = [keyframe.look for keyframe in map_.keyframes]
+        shown = {k: look.astype(np.float32) for k, look in enumerate(looks) if look is not None and len(look)}
         self._keyframes = list(shown)
         if shown:
-            self._vocabulary = Vocabulary(np.concatenate(list(shown.values())), places.words, settings.seed)
+            self._vocabulary = Vocabulary(np.concatenate(list(shown.values())), settings.places.words, settings.seed)
             self._summaries = np.stack([self._vocabulary.summary(each) for each in shown.values()])
 
     def find(self, glimpse: Glimpse) -> Place | None:
         """The first of the keyframes that look most alike whose points agree with one pose; None without any."""
-        if not self._keyframes or not len(glimpse.descriptor):
-            return None
-        search = self.settings.search
-        summary = self._vocabulary.summary(glimpse.descriptor[: search.summary_points])
-        alike = np.argsort(-(self._summaries @ summary), kind="stable")[: search.candidates]
-        found = (self._see(self._keyframes[each], glimpse) for each in alike.tolist())
+        found = (self._see(keyframe, glimpse) for keyframe in self.alike(glimpse.descriptor))
         return next((place for place in found if place is not None), None)
+
+    def alike(self, descriptor: np.ndarray) -> list[int]:
+        """Keyframes that look most like an image with these descriptors (N, 128), the strongest first."""
+        if not self._keyframes or not len(descriptor):
+            return []
+        search = self.settings.search
+        summary = self._vocabulary.summary(descriptor[: search.summary_points])
+        order = np.argsort(-(self._summaries @ summary), kind="stable")[: search.candidates]
+        return [self._keyframes[each] for each in order.tolist()]
+
+    def view(self, keyframe: int) -> View | None:
+        """What a keyframe shows."""
+        if keyframe not in self._views:
+            self._views[keyframe] = view_of(self.map, keyframe, self.canvas, self.settings.places)
+        return self._views[keyframe]
 
     def _see(self, keyframe: int, glimpse: Glimpse) -> Place | None:
         """Where the glimpse was taken by the points of a keyframe; None unless many agree, and all over the image."""
-        if keyframe not in self._views:
-            self._views[keyframe] = view_of(self.map, keyframe, self.canvas, self.settings.places)
-        view, canvas, search = self._views[keyframe], self.canvas, self.settings.search
+        view, canvas, search = self.view(keyframe), self.canvas, self.settings.search
         if view is None:
             return None
         seen = see_points(view, glimpse.bearing, glimpse.descriptor, canvas.focal, self.settings.loop)
