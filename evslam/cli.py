@@ -56,6 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         view=arguments.view,
         fov_deg=arguments.fov,
+        map=arguments.map,
     )
     metrics = run(options, _config(arguments))
     print(_summary(metrics, out))
@@ -238,6 +239,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--duration", type=float, metavar="S", help="seconds to process")
     run.add_argument("--out", type=Path, help="folder to write (default: runs/NAME)")
     run.add_argument("--seed", type=int, help="random seed")
+    run.add_argument("--map", type=Path, help="folder or map.pt of an earlier run, to be found in (6dof only)")
     run.add_argument("--imu", action=argparse.BooleanOptionalAction, help="use the gyroscope (rotation only)")
     run.add_argument(
         "--refine", action=argparse.BooleanOptionalAction, help="global refinement at the end (default: yes)"

@@ -39,6 +39,7 @@ from evslam.settings_mapping import (
     LoopConfig,
     PlacesConfig,
     RefineConfig,
+    SearchConfig,
     WindowConfig,
 )
 from evslam.settings_tracking import (
@@ -84,6 +85,7 @@ class Config:
     window: WindowConfig
     refine: RefineConfig
     places: PlacesConfig
+    search: SearchConfig
     loop: LoopConfig
     edges: EdgeConfig
     gyro: GyroConfig

@@ -12,9 +12,11 @@ from evslam.backend.closure import revisits
 from evslam.backend.rotation_trajectory import RotationTrajectory
 from evslam.config import Config
 from evslam.geometry.trajectory import camera_poses
+from evslam.map_file import MAP_FILE, save_map
 from evslam.multiview.sparse_map import SparseMap
 from evslam.outputs import RunWriter, write_panorama, write_points
 from evslam.reconstruction import final_poses, map_points, refine
+from evslam.segments import Segment, join_by_places
 from evslam.slam import RotationSlam, SpatialSlam
 from evslam.types import PointMap, Trajectory
 from evslam.viz.images import save_keyframe
@@ -42,19 +44,20 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
     """Refine, if configured, write trajectory, keyframes and map of a free motion; returns figures for metrics.json."""
     online, odometry = writer.online(), slam.odometry
     times, poses, key_times, key_poses, points = [], [], [], [], []
-    closures, segments = [], odometry.all_segments()
+    closures, segments = [], _of_one_world(join_by_places(odometry.all_segments(), slam.canvas, config))
     for segment in segments:
         if config.refine.use:
             closures.append(refine(segment.map, odometry.mapper.imager, config))
             t_us, T_cam_world = final_poses(segment.map, segment.frames, odometry.focal, config)
             times.append(t_us)
             poses.append(T_cam_world)
-        key_times += [keyframe.t_us for keyframe in segment.map.keyframes]
-        key_poses += [keyframe.T_cam_world for keyframe in segment.map.keyframes]
+        own = segment.map.keyframes[segment.map.num_given :]
+        key_times += [keyframe.t_us for keyframe in own]
+        key_poses += [keyframe.T_cam_world for keyframe in own]
         points.append(map_points(segment.map, slam.canvas))
     figures: dict[str, Any] = {"map_points": 0, "keyframes": len(key_times), "starts": odometry.num_starts}
-    waiting_for = None if odometry.is_started else odometry.bootstrap.reason
-    figures |= {"start_attempts": odometry.num_attempts, "waiting_for": waiting_for}
+    figures |= {"start_attempts": odometry.num_attempts, "waiting_for": odometry.waiting_for}
+    figures |= {"relocalisations": odometry.num_returns, "searches": odometry.relocaliser.num_attempts}
     figures |= {"loops": sum(each.closed for each in closures), "loops_found": sum(each.found for each in closures)}
     if not times:
         writer.write_final(online, None)
@@ -64,12 +67,19 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
         final = _in_order(np.concatenate(times), np.concatenate(poses))
         writer.write_final(final, None)
         figures["placed_percent"] = 100 * len(final) / max(odometry.num_frames, 1)
-    writer.write_keyframes(_in_order(np.array(key_times), np.stack(key_poses)))
+    writer.write_keyframes(_in_order(np.array(key_times, np.int64), np.array(key_poses).reshape(-1, 4, 4)))
     whole = PointMap(
         *(np.concatenate(parts) for parts in zip(*((p.points, p.confidence) for p in points), strict=True))
     )
+    largest = max(segments, key=lambda segment: len(segment.map.keyframes)).map
+    save_map(largest, slam.canvas, writer.folder / MAP_FILE)
     _picture(segments[-1].map, slam, writer)
     return figures | {"map_points": write_points(writer.folder, _thinned(whole, config.map.max_points))}
+
+
+def _of_one_world(segments: list[Segment]) -> list[Segment]:
+    """Where a map was given, only what was found in it; the other maps have a world of their own."""
+    return [segment for segment in segments if segment.map.num_given] or segments
 
 
 def _in_order(t_us: np.ndarray, T_cam_world: np.ndarray) -> Trajectory:

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from evslam.backend.place_search import glimpse_of
 from evslam.backend.window import adjust_window, choose_window
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse, rotation_vector
+from evslam.mapping.covisibility import Sightlines, covisible
 from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
 from evslam.mapping.edge_pose import EdgeHost
 from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
@@ -72,6 +74,7 @@ class Mapper:
             mine = (start.observations.view == number) & (start.error_px < _MAX_START_ERROR_PX)
             fits[start.observations.point[mine]] = True
             keyframe = self.map.add_keyframe(frame, T_cam_world, seen & fits[row] & start.good[row])
+            self._look_at(keyframe)
             if frame.votes is not None:
                 keyframe.image = self.imager.of_votes(frame.votes.astype(np.float32), 0)
         window = choose_window(self.map, self.config.window)
@@ -79,6 +82,12 @@ class Mapper:
         for index in range(len(self.map.keyframes)):
             sweep_keyframe(self.map, index, self.imager, self.config.link)
         self._show()
+
+    def adopt(self, map_: SparseMap) -> None:
+        """Go on with another map; the edges of its last keyframes are not those in view."""
+        self.wait()
+        self.map, self.is_busy, self.unlinked = map_, False, []
+        self.view, self.hosts = self.map.snapshot(), []
 
     def add_keyframe(self, frame: PointFrame, T_cam_world: np.ndarray, is_inlier: np.ndarray) -> Keyframe:
         """A frame becomes a keyframe; `is_inlier` (N,) says which points agree with the landmark of their track."""
@@ -121,6 +130,7 @@ class Mapper:
         newest, config = self.map.keyframes[-1], self.config
         points = self.map.points[newest.landmark[newest.landmark >= 0]]
         newest.image = self.edge_image(newest.T_cam_world, points, around, twist)
+        self._look_at(newest)
         add_new_landmarks(self.map, self.imager.canvas, config.landmark)
         for index in (len(self.map.keyframes) - 1 - before for before in config.link.resweep):
             if index >= 0:
@@ -129,6 +139,13 @@ class Mapper:
         links = link_edges(self.map, window.views, window.is_free, self.imager, config.link)
         adjust_window(self.map, window, self.imager.canvas.focal, config.window, links)
 
+    def _look_at(self, keyframe: Keyframe) -> None:
+        """Note what a keyframe looks like, so that the camera can be found there after a loss."""
+        if keyframe.signed is not None and self.config.search.use:
+            most, places = self.config.search.summary_points, self.config.places
+            glimpse = glimpse_of(keyframe.signed, self.imager.canvas, most, places)
+            keyframe.look = glimpse.descriptor.astype(np.float16)
+
     def _unlink(self) -> None:
         self.map.unlink(np.array(self.unlinked, np.int64))
         self.unlinked = []
@@ -136,8 +153,18 @@ class Mapper:
     def _show(self) -> None:
         """What tracking sees from now on."""
         self.view = self.map.snapshot()
-        latest = self.map.keyframes[-self.config.edge_pose.keyframes :]
-        self.hosts = [EdgeHost.of(k.edges, k.T_cam_world, self.imager) for k in latest if k.edges is not None]
+        chosen = [self.map.keyframes[index] for index in self._host_keyframes()]
+        self.hosts = [EdgeHost.of(k.edges, k.T_cam_world, self.imager) for k in chosen if k.edges is not None]
+
+    def _host_keyframes(self) -> list[int]:
+        """The last keyframes of the stretch, and where these are few, others that see the same place."""
+        newest, most, link = len(self.map.keyframes) - 1, self.config.edge_pose.keyframes, self.config.link
+        latest = [k for k in range(newest + 1 - most, newest + 1) if self.map.are_neighbours(newest, k)]
+        if len(latest) == min(most, newest + 1):
+            return latest
+        limits = float(np.radians(link.revisit_deg)), link.revisit_distance
+        others = covisible(self.map, Sightlines.of(self.map), newest, len(latest) - 1, most - len(latest), limits)
+        return latest + [each for each in others if each not in latest]
 
 
 def mean_twist(poses: TimedPoses) -> np.ndarray:

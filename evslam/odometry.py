@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,8 @@ from evslam.multiview.edges import EdgeImage, EdgeLevel, EdgePoints
 from evslam.multiview.observations import Observations, PointSightings
 from evslam.multiview.sparse_map import Keyframe, SparseMap
 from evslam.placing import place_by_edges
+from evslam.relocaliser import Relocaliser, Return
+from evslam.segments import Segment, join_maps, placed_start, without_known
 from evslam.settings_tracking import BootstrapConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Bootstrap, Start, deviation
@@ -29,24 +30,22 @@ EventWindow = Callable[[int, float], Around]
 _WIDER = 1.5  # triangulation angle of a later start over that of the first, for it to settle the matter
 _RECENT = 16  # poses from which the motion around a moment is told
 _STATE = (
-    *("bootstrap", "is_started", "T_cam_world", "change", "misfits", "since_keyframe", "failures", "origin", "path"),
+    *(
+        "bootstrap",
+        "is_started",
+        "T_cam_world",
+        "change",
+        "misfits",
+        "since_keyframe",
+        "failures",
+        "doubts",
+        "origin",
+        "path",
+    ),
     *("inliers_at_keyframe", "frames", "pending_us", "recent", "segments", "inlier_share", "num_starts", "twist"),
-    *("num_attempts", "last", "bend", "verify_until_us", "start_angle_deg"),
+    *("num_attempts", "last", "bend", "verify_until_us", "start_angle_deg", "num_returns", "path"),
 )
 _MAPPER_STATE = ("map", "view", "hosts", "is_busy", "unlinked", "_before")
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of the recording with a map of its own.
-
-    Attributes:
-        map: keyframes, landmarks, edges.
-        frames: from the first attempt to start to the end.
-    """
-
-    map: SparseMap
-    frames: list[PointFrame]
 
 
 _CLASSES = (
@@ -71,6 +70,7 @@ class Odometry:
         twist: (6,) (v, omega) in the camera frame, between the last two frames.
         inlier_share: of the last frame's points, those that agree with the map.
         num_starts: maps that were begun; num_attempts: how often solutions were compared.
+        num_returns: how often the camera was found in a map that had been lost.
     """
 
     def __init__(self, config: Config, canvas: Canvas, worker: Worker = at_once) -> None:
@@ -79,7 +79,9 @@ class Odometry:
         self.bootstrap, self.is_started = Bootstrap(config.bootstrap, canvas.focal), False
         self.T_cam_world, self.change, self.bend = np.eye(4), np.eye(4), np.eye(4)
         self.twist, self.inlier_share = np.zeros(6), 0.0
-        self.num_starts = self.num_attempts = self.since_keyframe = self.failures = self.inliers_at_keyframe = 0
+        self.relocaliser = Relocaliser(config, self.mapper.imager, worker)
+        self.num_starts = self.num_attempts = self.num_returns = 0
+        self.since_keyframe = self.failures = self.doubts = self.inliers_at_keyframe = 0
         self.misfits = np.zeros(0, np.int64)  # per track: frames in a row that it was far from its landmark
         self.frames: list[PointFrame] = []  # all of this map's, in single precision
         self.segments: list[Segment] = []  # of maps that were lost
@@ -95,7 +97,8 @@ class Odometry:
         """What `load_state_dict` needs to go on."""
         self.mapper.wait()
         mapper = {name: to_state(getattr(self.mapper, name)) for name in _MAPPER_STATE}
-        return {name: to_state(getattr(self, name)) for name in _STATE} | {"mapper": mapper}
+        parts = {"mapper": mapper, "relocaliser": self.relocaliser.state_dict()}
+        return {name: to_state(getattr(self, name)) for name in _STATE} | parts
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of another odometry."""
@@ -103,6 +106,12 @@ class Odometry:
             setattr(self, name, from_state(state[name], _CLASSES))
         for name in _MAPPER_STATE:
             setattr(self.mapper, name, from_state(state["mapper"][name], _CLASSES))
+        self.relocaliser.load_state_dict(state["relocaliser"], [segment.map for segment in self.segments])
+
+    def look_in(self, map_: SparseMap) -> None:
+        """The camera is to be found in a map that was given, whose keyframes have earlier times and other tracks."""
+        self.segments.append(Segment(map_, []))
+        self.relocaliser.seek([segment.map for segment in self.segments])
 
     def add(self, frame: PointFrame, events: EventWindow) -> TrackingState:
         """Track one more frame; afterwards `best_pose` is its pose if the state says TRACKING.
@@ -115,6 +124,9 @@ class Odometry:
         self.frames.append(PointFrame(frame.t_us, frame.ids.astype(np.int32), frame.bearing.astype(np.float32)))
         if frame.is_resting:
             return TrackingState.SPARSE if self.is_started else TrackingState.STARTING
+        found = self.relocaliser.add(frame, in_need=not self.is_started)
+        if found is not None and self._resume(frame, found):
+            return TrackingState.TRACKING
         if not self.is_started:
             start = self._look_for_start(frame)
             if start is None:
@@ -125,23 +137,39 @@ class Odometry:
         expected = [self.T_cam_world, self.change @ self.T_cam_world]
         pose = pose_from_points(frame, expected, self.mapper.view, self.focal, self.config.pose)
         if pose is None:
-            return self._fail()
-        self._align_last(events)
+            self.failures += 1
+            return self._lose() if self.failures > self.config.pose.max_failures else TrackingState.SPARSE
+        is_doubtful = self._align_last(events) or pose.num_inliers < self.config.pose.doubt_share * len(pose.rows)
+        self.doubts = self.doubts + 1 if is_doubtful else 0
+        if self.doubts > self.config.pose.max_doubts:
+            return self._lose()
         self._move(frame, pose)
         refuting = self._refuting_start(frame)
         if refuting is not None:
             self._begin(refuting)
         else:
-            self._map(frame, pose, events)
-        return TrackingState.TRACKING
+            self._map(frame, pose, events, may_be_keyframe=not is_doubtful)
+        return TrackingState.SPARSE if is_doubtful else TrackingState.TRACKING
 
     @property
     def best_pose(self) -> np.ndarray:
         """T_cam_world (4, 4) of the last frame by its points, bent as edges have bent the pose of the frame before."""
         return self.bend @ self.T_cam_world
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """There is a map that was given, and the camera is tracked in another one."""
+        return self.is_started and not self.mapper.map.num_given and any(each.map.num_given for each in self.segments)
+
+    @property
+    def waiting_for(self) -> str | None:
+        """Why the camera is not tracked where it should be, in words for the user."""
+        if any(segment.map.num_given for segment in self.segments):
+            return "the camera has not been found in the given map"
+        return None if self.is_started else self.bootstrap.reason
+
     def all_segments(self) -> list[Segment]:
-        """The maps that were lost and the one at hand."""
+        """The maps that were lost or given and the one at hand."""
         self.mapper.wait()
         return self.segments + ([Segment(self.mapper.map, self.frames)] if self.is_started else [])
 
@@ -173,41 +201,54 @@ class Odometry:
 
     def _begin(self, start: Start) -> None:
         """A new map, and go on from the last frame of the start."""
-        points, poses = self._placed(start)
+        points, poses = placed_start(start, self.origin, self.segments)
         self.mapper.begin(start, points, poses)
-        self.is_started, self.num_starts, self.failures = True, self.num_starts + 1, 0
-        self.pending_us, self.last, self.bend, self.change = None, None, np.eye(4), np.eye(4)
-        self.recent.clear()
+        self.num_starts += 1
+        self._forget_motion()
         self.start_angle_deg = start.diagnosis.angle_deg
         self.path = [(frame.t_us, pose) for frame, pose in zip(start.frames, poses, strict=True)]
         self.T_cam_world = self.mapper.map.keyframes[-1].T_cam_world
         self._count_from_keyframe()
 
-    def _placed(self, start: Start) -> tuple[np.ndarray, np.ndarray]:
-        """Points (P, 3) and poses (C, 4, 4) of a start, moved and scaled into the world: its first camera stands where
-        the last map was lost, and the median depth is as it was there; 1 at the very first start."""
-        depth = 1.0
-        if self.segments:
-            last = self.segments[-1].map
-            newest = last.keyframes[-1]
-            seen, pose = newest.landmark[newest.landmark >= 0], newest.T_cam_world
-            depth = float(np.median(last.points[seen] @ pose[2, :3] + pose[2, 3])) if len(seen) else 1.0
-        scale = depth / float(np.median(start.points[start.good, 2]))
-        T_world_start = inverse(self.origin)
-        poses = start.T_cam_world.copy()
-        poses[:, :3, 3] *= scale
-        points = scale * start.points @ T_world_start[:3, :3].T + T_world_start[:3, 3]
-        return points, poses @ self.origin
+    def _forget_motion(self) -> None:
+        """Tracking begins at a new place, in a map that the mapper has."""
+        self.is_started, self.failures, self.doubts, self.pending_us, self.last = True, 0, 0, None, None
+        self.bend, self.change = np.eye(4), np.eye(4)
+        self.recent.clear()
 
-    def _fail(self) -> TrackingState:
-        """No pose: wait for a while, then put the map away and look for a new start, to go on from the last pose."""
-        self.failures += 1
-        if self.failures <= self.config.pose.max_failures:
-            return TrackingState.SPARSE
+    def _resume(self, frame: PointFrame, found: Return) -> bool:
+        """Go on in a map that had been lost; the one at hand, if there is one, joins it. False if it cannot."""
+        number = found.links.number
+        segment, map_ = self.segments[number], self.segments[number].map
+        if self.is_started:
+            self.mapper.wait()
+            here = pose_from_points(frame, [self.T_cam_world], self.mapper.map, self.focal, self.config.pose)
+            if here is None or not join_maps(map_, self.mapper.map, found.pose, here):
+                return False
+            found.links.merge(map_)
+        else:
+            found.links.apply(map_)
+        self.num_returns, self.verify_until_us = self.num_returns + 1, 0
+        self.frames = segment.frames + self.frames
+        self._forget_motion()
+        self.T_cam_world = found.pose.T_cam_world
+        map_.stretch += 1
+        self.mapper.adopt(map_)
+        self._move(frame, found.pose)
+        self._add_keyframe(frame, found.pose)
+        del self.segments[number]
+        self.relocaliser.seek([each.map for each in self.segments])
+        return True
+
+    def _lose(self) -> TrackingState:
+        """Put the map away, look for the camera in it, and for a new start to go on from the last pose."""
         self.mapper.wait()
+        sure = len(self.frames) - self.doubts - self.failures
+        self.frames[sure:] = [without_known(frame, self.mapper.map) for frame in self.frames[sure:]]
         self.segments.append(Segment(self.mapper.map, self.frames))
         self.bootstrap, self.origin = Bootstrap(self.config.bootstrap, self.focal), self.T_cam_world
         self.is_started, self.frames = False, []
+        self.relocaliser.seek([each.map for each in self.segments])
         return TrackingState.LOST
 
     def _move(self, frame: PointFrame, pose: PointPose) -> None:
@@ -222,19 +263,24 @@ class Odometry:
         self.last = (frame.t_us, pose)
         self._note_misfits(frame, pose)
 
-    def _align_last(self, events: EventWindow) -> None:
-        """Place the frame before by the map's edges, too, now that the events on both sides of it are there."""
+    def _align_last(self, events: EventWindow) -> bool:
+        """Place the frame before by the map's edges, too, now that the events on both sides of it are there.
+
+        Returns:
+            True if they make its pose doubtful.
+        """
         mapper, config = self.mapper, self.config
         if self.last is None or config.edge_pose.objective == "none" or not mapper.hosts:
-            return
+            return False
         (t_us, pose), half_s = self.last, config.link.window_s / 2
         motion = self._around(t_us)
         if len(motion) < 2:
-            return
+            return False
         image = mapper.edge_image(pose.T_cam_world, pose.seen.points, events(t_us, half_s), mean_twist(motion))
         found = place_by_edges(mapper.imager, image, mapper.hosts, pose, config)
-        if found is not None:
-            self.bend = found @ inverse(pose.T_cam_world)
+        if found.T_cam_world is not None and not found.is_doubtful:
+            self.bend = found.T_cam_world @ inverse(pose.T_cam_world)
+        return found.is_doubtful
 
     def _around(self, t_us: int) -> TimedPoses:
         """Recent poses around a moment."""
@@ -254,7 +300,7 @@ class Odometry:
             self.mapper.unlink(wrong)
             self.misfits[wrong] = 0
 
-    def _map(self, frame: PointFrame, pose: PointPose, events: EventWindow) -> None:
+    def _map(self, frame: PointFrame, pose: PointPose, events: EventWindow, *, may_be_keyframe: bool) -> None:
         """Keyframes: made when due, worked on when the events on both sides are there, taken at a fixed frame after, so
         that runs repeat exactly."""
         mapper = self.mapper
@@ -263,15 +309,18 @@ class Odometry:
             self.pending_us, t_us = None, mapper.map.keyframes[-1].t_us
             mapper.extend(events(t_us, self.config.link.window_s / 2), mean_twist(self._around(t_us)))
         elif self.pending_us is None:
-            is_keyframe = self._is_keyframe(frame, pose)
+            is_keyframe = may_be_keyframe and self._is_keyframe(frame, pose)
             if mapper.is_busy and (is_keyframe or self.since_keyframe >= self.config.window.delay_frames):
                 self.T_cam_world = self.T_cam_world @ mapper.take()
             if is_keyframe:
-                inlier = np.zeros(len(frame.ids), bool)
-                inlier[pose.rows] = pose.error_px < self.config.pose.inlier_px
-                mapper.add_keyframe(frame, pose.T_cam_world, inlier)
-                self.pending_us = frame.t_us + round(5e5 * self.config.link.window_s)
-                self._count_from_keyframe()
+                self._add_keyframe(frame, pose)
+
+    def _add_keyframe(self, frame: PointFrame, pose: PointPose) -> None:
+        inlier = np.zeros(len(frame.ids), bool)
+        inlier[pose.rows] = pose.error_px < self.config.pose.inlier_px
+        self.mapper.add_keyframe(frame, pose.T_cam_world, inlier)
+        self.pending_us = frame.t_us + round(5e5 * self.config.link.window_s)
+        self._count_from_keyframe()
 
     def _is_keyframe(self, frame: PointFrame, pose: PointPose) -> bool:
         """After enough image motion, or when the view of the map has become thin."""

@@ -20,6 +20,7 @@ from evslam.config import Config, dump_config
 from evslam.errors import ConfigError, DataError
 from evslam.finish import finish_rotation, finish_spatial
 from evslam.io.results import prepare_run_dir, write_metrics
+from evslam.map_file import load_map
 from evslam.outputs import RunWriter, load_checkpoint, write_compensation, write_plots
 from evslam.progress import progress_bar
 from evslam.provenance import versions
@@ -60,7 +61,7 @@ def run(options: RunOptions, config: Config) -> dict[str, Any]:
     (out / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     (out / "versions.txt").write_text("".join(f"{k}: {v}\n" for k, v in versions().items()), encoding="utf-8")
     with _logging_to(out / "run.log", append=checkpoint is not None):
-        mode = checkpoint["mode"] if checkpoint else _mode(session, config)
+        mode = checkpoint["mode"] if checkpoint else _mode(session, config, options)
         if config.gyro.use and mode != "rotation":
             raise ConfigError(f"the gyroscope serves mode rotation only, this is {mode}; run without --imu")
         latency_us = round(1000 * config.sensor.latency_ms)
@@ -68,6 +69,8 @@ def run(options: RunOptions, config: Config) -> dict[str, Any]:
         loop = _Loop(session, config, mode, options, viewer, writer)
         if checkpoint:
             loop.restore(checkpoint)
+        elif options.map is not None:
+            loop.look_in(options.map)
         try:
             interrupted = loop.execute()
         except DataError:  # in the middle of the recording: what was processed is worth keeping
@@ -104,6 +107,11 @@ class _Loop:
         self.noise.load_state_dict(checkpoint["noise"])
         self.next_us = checkpoint["next_us"]
         log.info("resumed at %.3f s", (self.next_us - self.session.start_us) * 1e-6)
+
+    def look_in(self, path: Path) -> None:
+        """Find the camera in the map of an earlier run."""
+        assert isinstance(self.slam, SpatialSlam)
+        self.slam.look_in(load_map(path, self.slam.canvas), self.session.start_us)
 
     def execute(self) -> bool:
         """Process batches to the end or to Ctrl-C; True when interrupted."""
@@ -172,7 +180,11 @@ class _Loop:
         self.writer.checkpoint(state)
 
 
-def _mode(session: Session, config: Config) -> str:
+def _mode(session: Session, config: Config, options: RunOptions) -> str:
+    if options.map is not None:
+        if config.mode == "rotation":
+            raise ConfigError("--map serves mode 6dof only; run without it, or with --mode 6dof")
+        return "6dof"
     if config.mode != "auto":
         return config.mode
     enough = itertools.islice(session.batches(config, session.start_us), 10 * config.auto.num_batches)

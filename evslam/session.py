@@ -22,7 +22,8 @@ from evslam.types import EventBatch, Imu, SensorSize
 class RunOptions:
     """What to run and where to put it; `start_s` and `duration_s` are seconds after the recording's first event.
 
-    `fov_deg` is the horizontal field of view to go on with where there is no calibration.
+    `fov_deg` is the horizontal field of view to go on with where there is no calibration. The camera is to be found in
+    `map`, a file or the folder of an earlier run.
     """
 
     recording: Path
@@ -35,6 +36,7 @@ class RunOptions:
     view: bool = False
     progress: bool = True
     fov_deg: float | None = None
+    map: Path | None = None
 
 
 @dataclass(frozen=True)

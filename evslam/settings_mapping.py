@@ -166,6 +166,44 @@ class PlacesConfig:
 
 
 @dataclass(frozen=True)
+class SearchConfig:
+    """Finding the camera in a map that is not being tracked (6-DoF only); distances in canvas pixels.
+
+    Attributes:
+        use: look for the camera after a loss.
+        interval_s: between attempts, without a map to track against and with one.
+        points: described in an image; summary_points: of these and of each keyframe, to tell which look alike.
+        candidates: keyframes that are compared, the most alike first.
+        inlier_px: error up to which a map point agrees.
+        min_points, min_share: that must agree, also out of those in view ...
+        min_spread_px: ... spread so far, across and along.
+        neighbours: keyframes before and after the one found, whose edges are looked for ...
+        edge_radius_px: ... so far across them, in each round; there must be at least ...
+        min_edges: ... so many, of which those within `EdgePoseConfig.sharp_px` of where they should be ...
+        min_sharp_share, min_edge_share: ... are this share of those found, and of those in view.
+        max_deviation: between a place and the tracks carried on from the place before, in rad and in median depths.
+        link_px: a track so close to a landmark is the same.
+    """
+
+    use: bool
+    interval_s: tuple[float, ...]
+    points: int
+    summary_points: int
+    candidates: int
+    inlier_px: float
+    min_points: int
+    min_share: float
+    min_spread_px: tuple[float, ...]
+    neighbours: int
+    edge_radius_px: tuple[int, ...]
+    min_edges: int
+    min_sharp_share: float
+    min_edge_share: float
+    max_deviation: float
+    link_px: float
+
+
+@dataclass(frozen=True)
 class LoopConfig:
     """When two keyframes show the same place, and how much it counts (6-DoF only); distances in canvas pixels.
 

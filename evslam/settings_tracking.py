@@ -161,7 +161,8 @@ class PoseConfig:
         min_points: inliers that a pose needs.
         min_share: share of inliers that a pose needs.
         sure_share: share of inliers above which no other start is tried.
-        max_failures: frames in a row without a pose before tracking counts as lost.
+        doubt_share: share of inliers below which a pose is in doubt: no keyframe is made of it.
+        max_failures, max_doubts: frames in a row without a pose, or with one in doubt, before tracking counts as lost.
         misfit_px, max_misfits: a track so far from its landmark in so many frames in a row loses it.
     """
 
@@ -176,7 +177,9 @@ class PoseConfig:
     min_points: int
     min_share: float
     sure_share: float
+    doubt_share: float
     max_failures: int
+    max_doubts: int
     misfit_px: float
     max_misfits: int
 
@@ -227,6 +230,8 @@ class EdgePoseConfig:
         min_edges: that must be found.
         weight: of an error across an edge against an error of a landmark.
         scale_px, iterations: of the robust fit.
+        sharp_px: an edge so close to where it should be agrees.
+        doubt_share, doubt_edges: if so many are in view and less than this share agrees, the pose is in doubt.
     """
 
     objective: str
@@ -236,3 +241,6 @@ class EdgePoseConfig:
     weight: float
     scale_px: float
     iterations: int
+    sharp_px: float
+    doubt_share: float
+    doubt_edges: int

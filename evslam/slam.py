@@ -12,6 +12,7 @@ from evslam.config import Config
 from evslam.geometry.camera import Camera
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.trajectory import camera_poses
+from evslam.multiview.sparse_map import SparseMap
 from evslam.odometry import Odometry
 from evslam.panoramic import PanoramicTracker
 from evslam.tracking.front_end import FrontEnd
@@ -19,6 +20,8 @@ from evslam.tracking.gyro import Gyro
 from evslam.tracking.motion import ConstantVelocity
 from evslam.tracking.velocity import VelocityTracker
 from evslam.types import EventBatch, Imu, TrackingState, TrackResult
+
+_BEFORE_US = 1_000_000  # that the map of an earlier recording ends before this one
 
 
 class EventSlam(Protocol):
@@ -154,6 +157,8 @@ class SpatialSlam:
         """
         frame = self.front_end.take(batch)
         state = self.odometry.add(frame, self.front_end.builder.around)
+        if self.odometry.is_elsewhere:
+            state = TrackingState.STARTING
         return TrackResult(
             t_ref_us=frame.t_us,
             T_world_cam=torch.from_numpy(camera_poses(self.odometry.best_pose[None])[0]),
@@ -164,6 +169,19 @@ class SpatialSlam:
             num_events=batch.num_events,
             covariance=torch.full((6, 6), torch.nan, dtype=torch.float64),
         )
+
+    def look_in(self, map_: SparseMap, start_us: int) -> None:
+        """Before the first batch: the camera is to be found in the map of an earlier recording, and tracked there.
+
+        Args:
+            map_: changed in place: its keyframes get times before the start; its tracks' numbers are not used again.
+            start_us: of the recording.
+        """
+        shift_us = start_us - _BEFORE_US - map_.keyframes[-1].t_us
+        for keyframe in map_.keyframes:
+            keyframe.t_us += shift_us
+        self.front_end.points.next_id = 1 + max(int(keyframe.ids.max(initial=-1)) for keyframe in map_.keyframes)
+        self.odometry.look_in(map_)
 
     def picture(self, batch: EventBatch, result: TrackResult) -> np.ndarray:
         """(H, W) the latest events, motion-compensated, on the canvas."""

@@ -9,9 +9,11 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+import torch
 
 from evslam.config import load_config
 from evslam.demo import write_simulation
+from evslam.errors import ConfigError
 from evslam.eval.evaluate import evaluate_run
 from evslam.io.results import read_ply
 from evslam.io.trajectory import load_trajectory
@@ -113,6 +115,41 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
     run(RunOptions(recording, tmp_path / "run", resume=True, progress=False), CONFIG)
     for name in ("trajectory.txt", "trajectory_online.txt", "keyframes.txt", "batches.csv"):
         assert (tmp_path / "run" / name).read_text() == (finished / name).read_text(), name
+
+
+@pytest.fixture(scope="module")
+def found_again(recording: Path, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The second half of the recording, found in the map of the whole."""
+    out = tmp_path_factory.mktemp("found") / "run"
+    run(RunOptions(recording, out, start_s=0.6, progress=False, map=finished), CONFIG)
+    return out
+
+
+def test_a_camera_is_found_in_the_map_of_an_earlier_run(finished: Path, found_again: Path) -> None:
+    metrics = json.loads((found_again / "metrics.json").read_text())
+    assert (metrics["starts"], metrics["relocalisations"], metrics["waiting_for"]) == (0, 1, None)
+    one, other = (load_trajectory(folder / "trajectory.txt") for folder in (found_again, finished))
+    apart = [
+        np.linalg.norm(pose[:3] - [np.interp(t, other.t_us, column) for column in other.position.T])
+        for t, pose in zip(one.t_us, one.poses, strict=True)
+    ]
+    assert len(one) > 20
+    assert max(apart) < 0.02  # of the depth
+
+
+def test_the_map_is_extended(finished: Path, found_again: Path) -> None:
+    before, after = (torch.load(folder / "map.pt", weights_only=True) for folder in (finished, found_again))
+    old, new = (each["map"]["fields"]["keyframes"]["items"] for each in (before, after))
+    keyframes = load_trajectory(found_again / "keyframes.txt")
+    assert len(new) == len(old) + len(keyframes)
+    assert len(keyframes) > 0
+    for one, other in zip(old, new, strict=False):  # what was given stays where it was
+        assert torch.equal(one["fields"]["T_cam_world"], other["fields"]["T_cam_world"])
+
+
+def test_a_map_serves_free_motions_only(recording: Path, finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--map serves mode 6dof only"):
+        run(RunOptions(recording, tmp_path, progress=False, map=finished), load_config(overrides=["mode=rotation"]))
 
 
 def test_a_camera_that_only_turns_does_not_start(tiny_recording: Path, tmp_path: Path) -> None:

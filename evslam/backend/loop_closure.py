@@ -47,7 +47,7 @@ def find_loops(
     seed: int,
     agree: Callable[[int, int], bool],
 ) -> list[Loop]:
-    """Loops between all keyframes of a map, those that a neighbour does not confirm left out.
+    """Loops between all keyframes of a map, those that a neighbour does not confirm left out; none within a given map.
 
     Args:
         map_: keyframes with the descriptors of their places.
@@ -65,7 +65,7 @@ def find_loops(
     empty = np.zeros((0, shown[0].shape[1]), np.float32)
     summaries = np.stack([vocabulary.summary(empty if view is None else view.descriptor) for view in views])
     loops: list[Loop] = []
-    for new in range(places.min_gap, len(views)):
+    for new in range(max(places.min_gap, map_.num_given), len(views)):
         alike = summaries[: new - places.min_gap] @ summaries[new]
         candidates = np.argsort(-alike, kind="stable")[: places.candidates].tolist()
         if any(agree(old, new) for old in candidates[:_ASKED]):

@@ -13,7 +13,7 @@ from evslam.backend.places import View
 from evslam.backend.two_way_fit import Sight, fit_two_ways
 from evslam.geometry.rigid import inverse
 from evslam.geometry.similarity import Similarity
-from evslam.multiview.pose import PoseSettings, estimate_pose
+from evslam.multiview.pose import PoseFit, PoseSettings, estimate_pose
 from evslam.settings_mapping import LoopConfig
 
 _NEAR = 1e-6
@@ -41,45 +41,57 @@ def match_views(old: View, new: View, focal: float, config: LoopConfig) -> LoopM
         None unless enough points agree in both images, are spread over the image, and the pose of the new camera by the
         old points and that of the old camera by the new points turn by the same angle.
     """
-    alike = old.descriptor @ new.descriptor.T
-    rows = clear_matches(alike, config.ratio)
-    pose = _ransac_pose(old.points[rows[:, 0]], new.bearing[rows[:, 1]], focal, config)
-    for _ in range(_GUIDED_ROUNDS):
-        if pose is None:
-            return None
-        rows = _near_rows(pose, alike, old, new, focal, config)
-        pose = _pose(pose, old.points[rows[:, 0]], new.bearing[rows[:, 1]], focal, config)
-    if pose is None:
+    seen = see_points(old, new.bearing, new.descriptor, focal, config)
+    if seen is None:
         return None
+    pose, rows = seen[0].T_cam_world, seen[1]
     ours = Sight(old.points[rows[:, 0]], old.bearing[rows[:, 0]])
     theirs = Sight(new.points[rows[:, 1]], new.bearing[rows[:, 1]])
     scale = float(np.median((ours.points @ pose[:3, :3].T + pose[:3, 3])[:, 2] / theirs.points[:, 2]))
     back = _pose(inverse(pose), scale * theirs.points, ours.bearing, focal, config)
-    if back is None or scale <= 0 or _turn_deg(back @ pose) > config.max_turn_deg:
+    if back is None or scale <= 0 or _turn_deg(back.T_cam_world @ pose) > config.max_turn_deg:
         return None
     start = Similarity(pose[None, :3, :3], pose[None, :3, 3] / scale, np.array([1 / scale]))
     found, error_px = fit_two_ways(start, ours, theirs, focal, config.scale_px)
     if np.median(error_px, 1).max() > config.max_median_px:
         return None
     fits = (error_px < config.inlier_px).all(0)
-    if fits.sum() < config.min_points or not _is_spread(focal * theirs.bearing[fits], config.min_spread_px):
+    if fits.sum() < config.min_points or not is_spread(focal * theirs.bearing[fits], config.min_spread_px):
         return None
     return LoopMatch(found, rows[fits])
 
 
-def _near_rows(
-    pose: np.ndarray, alike: np.ndarray, old: View, new: View, focal: float, config: LoopConfig
-) -> np.ndarray:
-    """Rows (M, 2) of points that look most alike among those that the pose T_new_old brings close to each other."""
-    moved = old.points @ pose[:3, :3].T + pose[:3, 3]
-    depth = np.where(moved[:, 2:] > _NEAR, moved[:, 2:], np.nan)
+def see_points(
+    view: View, bearing: np.ndarray, descriptor: np.ndarray, focal: float, config: LoopConfig
+) -> tuple[PoseFit, np.ndarray] | None:
+    """Where another camera stands that sees the points of a view.
+
+    Args:
+        view: points with depth.
+        bearing: (K, 2) what the other camera sees; descriptor: (K, 128) of it.
+        focal: pixels per unit of bearing.
+        config: limits.
+
+    Returns:
+        Pose of the other camera in the view's frame, and rows (M, 2) of the view and of what the other sees that look
+        alike and are near each other; None if too few agree with any pose.
+    """
+    alike = view.descriptor @ descriptor.T
+    rows = clear_matches(alike, config.ratio)
+    fit = _ransac_pose(view.points[rows[:, 0]], bearing[rows[:, 1]], focal, config)
     least = 1 - config.max_distance**2 / 2
-    rows = near_matches(alike, moved[:, :2] / depth, new.bearing, config.guided_px / focal, least)
-    return np.asarray(rows)
+    for _ in range(_GUIDED_ROUNDS):
+        if fit is None:
+            return None
+        moved = view.points @ fit.T_cam_world[:3, :3].T + fit.T_cam_world[:3, 3]
+        depth = np.where(moved[:, 2:] > _NEAR, moved[:, 2:], np.nan)
+        rows = near_matches(alike, moved[:, :2] / depth, bearing, config.guided_px / focal, least)
+        fit = _pose(fit.T_cam_world, view.points[rows[:, 0]], bearing[rows[:, 1]], focal, config)
+    return None if fit is None else (fit, np.asarray(rows))
 
 
-def _ransac_pose(points: np.ndarray, bearing: np.ndarray, focal: float, config: LoopConfig) -> np.ndarray | None:
-    """T_new_old (4, 4) that enough of the points (N, 3) and their bearings (N, 2) agree with."""
+def _ransac_pose(points: np.ndarray, bearing: np.ndarray, focal: float, config: LoopConfig) -> PoseFit | None:
+    """T_new_old that enough of the points (N, 3) and their bearings (N, 2) agree with."""
     if len(points) < config.min_matches:
         return None
     lens = np.diag([focal, focal, 1.0])
@@ -102,17 +114,17 @@ def _ransac_pose(points: np.ndarray, bearing: np.ndarray, focal: float, config: 
 
 def _pose(
     start: np.ndarray, points: np.ndarray, bearing: np.ndarray, focal: float, config: LoopConfig
-) -> np.ndarray | None:
+) -> PoseFit | None:
     if len(points) < config.min_matches:
         return None
     settings = PoseSettings(focal, config.scale_px, _ITERATIONS)
-    return estimate_pose(start, points, bearing, None, np.ones(len(points)), settings).T_cam_world
+    return estimate_pose(start, points, bearing, None, np.ones(len(points)), settings)
 
 
 def _turn_deg(pose: np.ndarray) -> float:
     return float(np.degrees(Rotation.from_matrix(pose[:3, :3]).magnitude()))
 
 
-def _is_spread(pixel: np.ndarray, least_px: tuple[float, ...]) -> bool:
+def is_spread(pixel: np.ndarray, least_px: tuple[float, ...]) -> bool:
     """Whether pixels (N, 2) spread over an area, not a spot or a line."""
     return bool((np.sqrt(np.linalg.eigvalsh(np.cov(pixel.T)).clip(0)) > least_px).all())

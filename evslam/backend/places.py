@@ -48,7 +48,8 @@ def view_of(map_: SparseMap, index: int, canvas: Canvas, config: PlacesConfig) -
     keyframe = map_.keyframes[index]
     if keyframe.signed is None:
         return None
-    near = map_.keyframes[max(index - config.neighbours, 0) : index + config.neighbours + 1]
+    around = range(index - config.neighbours, index + config.neighbours + 1)
+    near = [map_.keyframes[each] for each in around if map_.are_neighbours(index, each)]
     seen = np.concatenate([each.landmark for each in near])
     landmark = np.unique(seen[seen >= 0])
     parts = [map_.points[landmark]]
@@ -60,7 +61,7 @@ def view_of(map_: SparseMap, index: int, canvas: Canvas, config: PlacesConfig) -
     landmark = np.concatenate([landmark, np.full(len(world) - len(landmark), -1)])
     points = world @ keyframe.T_cam_world[:3, :3].T + keyframe.T_cam_world[:3, 3]
     pixel = canvas.pixels(points[:, :2] / np.maximum(points[:, 2:], _NEAR))
-    shown = np.flatnonzero((points[:, 2] > _NEAR) & _inside(pixel, canvas.valid))
+    shown = np.flatnonzero((points[:, 2] > _NEAR) & inside(pixel, canvas.valid))
     cell = (pixel[shown] / config.cell_px).astype(np.int64)
     chosen = shown[np.unique(cell[:, 1] * canvas.width + cell[:, 0], return_index=True)[1]]
     points = points[chosen]
@@ -111,7 +112,7 @@ class Vocabulary:
         return np.asarray(flat / max(float(np.linalg.norm(flat)), _NEAR))
 
 
-def _inside(pixel: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def inside(pixel: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """(N,) bool, whether pixels (N, 2) lie in an image where it is valid (H, W)."""
     height, width = valid.shape
     place = np.round(pixel)

@@ -32,11 +32,12 @@ def refine_map(map_: SparseMap, link: Link, focal: float, limits: WindowConfig, 
 
 
 def _stretches(map_: SparseMap, size: int, limits: WindowConfig) -> list[Window]:
-    """Windows of at most `size` free keyframes, each half over the last one; the last may be smaller."""
-    count = len(map_.keyframes)
-    if count <= size:
-        return [choose_window(map_, limits, range(count))]
-    starts = list(range(0, count - size // 2, size // 2))
+    """Windows of at most `size` free keyframes, each half over the last one; the last may be smaller. Those of a given
+    map stay."""
+    first, count = map_.num_given, len(map_.keyframes)
+    if count - first <= size:
+        return [choose_window(map_, limits, range(first, count))] if first < count else []
+    starts = list(range(first, count - size // 2, size // 2))
     return [choose_window(map_, limits, range(start, min(start + size, count))) for start in starts]
 
 

@@ -28,10 +28,10 @@ def choose_window(map_: SparseMap, config: WindowConfig, free: range | None = No
     Args:
         map_: keyframes and landmarks.
         config: sizes.
-        free: keyframes that move; None for the last `config.keyframes`.
+        free: keyframes that move; None for the last `config.keyframes`. Those given with the map never do.
     """
     count = len(map_.keyframes)
-    free = range(max(count - config.keyframes, 0), count) if free is None else free
+    free = range(max(count - config.keyframes, map_.num_given), count) if free is None else free
     times_seen, in_window = np.zeros(len(map_.points), np.int64), np.zeros(len(map_.points), bool)
     for index, keyframe in enumerate(map_.keyframes):
         seen = keyframe.landmark[keyframe.landmark >= 0]

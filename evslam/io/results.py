@@ -16,7 +16,7 @@ from evslam.types import PointMap
 METRICS_FILE = "metrics.json"
 MARKER_FILES = (METRICS_FILE, "config.yaml", "run.log")  # one of them shows that a run wrote the folder
 RUN_FILES = (
-    *MARKER_FILES, "trajectory.txt", "trajectory_online.txt", "keyframes.txt", "map.ply",
+    *MARKER_FILES, "trajectory.txt", "trajectory_online.txt", "keyframes.txt", "map.ply", "map.pt",
     "panorama.png", "panorama.npy",
     "versions.txt", "batches.csv", "checkpoint.pt",
     "evaluation.json", "evaluation.csv", "groundtruth_aligned.txt",

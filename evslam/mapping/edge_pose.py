@@ -14,6 +14,8 @@ from evslam.multiview.observations import PointSightings
 from evslam.multiview.pose import PoseFit, PoseSettings, estimate_pose
 from evslam.settings_tracking import EdgePoseConfig
 
+_MIN_DEPTH = 1e-3
+
 
 @dataclass(frozen=True)
 class EdgeHost:
@@ -32,6 +34,16 @@ class EdgeHost:
     @staticmethod
     def of(edges: EdgePoints, T_cam_world: np.ndarray, imager: EdgeImager) -> EdgeHost:
         return EdgeHost(edges.points(imager.canvas), edges.tangent, T_cam_world)
+
+
+def edges_in_view(imager: EdgeImager, hosts: list[EdgeHost], T_cam_world: np.ndarray) -> int:
+    """How many of the hosts' edges a camera could see."""
+    points = np.concatenate([host.world_points for host in hosts]) @ T_cam_world[:3, :3].T + T_cam_world[:3, 3]
+    points = points[points[:, 2] > _MIN_DEPTH]
+    x, y = np.rint(imager.canvas.pixels(points[:, :2] / points[:, 2:])).T
+    height, width = imager.valid.shape
+    inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    return int(imager.valid[y[inside].astype(int), x[inside].astype(int)].sum())
 
 
 def pose_from_edges(

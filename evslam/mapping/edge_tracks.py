@@ -25,7 +25,8 @@ def sweep_keyframe(map_: SparseMap, index: int, imager: EdgeImager, config: Link
     """Measure the depth of a keyframe's edges anew, from its neighbours on both sides."""
     host, count = map_.keyframes[index], len(map_.keyframes)
     last = min(max(index - config.max_views // 2, 0) + config.max_views, count - 1)
-    neighbours = [k for k in map_.keyframes[max(last - config.max_views, 0) : last + 1] if k is not host]
+    around = range(max(last - config.max_views, 0), last + 1)
+    neighbours = [map_.keyframes[each] for each in around if each != index and map_.are_neighbours(index, each)]
     views = [(k.image, k.T_cam_world) for k in neighbours if k.image is not None]
     landmark = host.landmark[host.landmark >= 0]
     depth = (map_.points[landmark] @ host.T_cam_world[:3, :3].T + host.T_cam_world[:3, 3])[:, 2]
@@ -55,7 +56,7 @@ def link_edges(
     links, revisits, lines = _Links(map_, views, imager, config), _revisits(map_), Sightlines.of(map_)
     for view, free in zip(views, is_free, strict=True):
         if free:
-            targets = [view + offset for offset in config.offsets]
+            targets = [view + offset for offset in config.offsets if map_.are_neighbours(view, view + offset)]
             again = covisible(map_, lines, view, max(config.offsets, default=0), config.revisits, _limits(config))
             wanted = dict.fromkeys(targets + again + revisits[view])
             links.add_host(view, [each for each in wanted if each in links.number_of])

@@ -24,6 +24,8 @@ class Keyframe:
         usable: (N,) bool, whether the observation may serve to triangulate its track.
         image: edge image; edges: points on its edges; None where there is none.
         signed: (H, W) uint8, see `PointFrame`: what the place looks like; None where there is none.
+        look: (K, 128) float16, descriptors of `signed` where it is steepest; None where there are none.
+        stretch: of tracking without a loss; between two of them the camera may have been anywhere.
     """
 
     t_us: int
@@ -35,6 +37,8 @@ class Keyframe:
     image: EdgeImage | None = None
     edges: EdgePoints | None = None
     signed: np.ndarray | None = None
+    look: np.ndarray | None = None
+    stretch: int = 0
 
     def __post_init__(self) -> None:
         self.landmark = np.full(len(self.ids), -1, np.int64)
@@ -62,6 +66,8 @@ class SparseMap:
         alive: (P,) bool, False for a landmark that was taken out.
         firm: (P,) bool, False for one whose depth is mostly that of its surroundings: no parallax has told it yet.
         revisits: pairs of keyframes, earlier and later, that show the same place.
+        stretch: of new keyframes, see `Keyframe`.
+        num_given: keyframes of an earlier recording, the first ones: they stay where they are.
     """
 
     def __init__(self) -> None:
@@ -69,6 +75,7 @@ class SparseMap:
         self.points = np.zeros((0, 3))
         self.alive, self.firm = np.zeros(0, bool), np.zeros(0, bool)
         self.revisits: list[tuple[int, int]] = []
+        self.stretch = self.num_given = 0
         self._landmark_of_track = np.full(1024, -1, np.int64)
 
     def landmarks(self, ids: np.ndarray) -> np.ndarray:
@@ -97,7 +104,9 @@ class SparseMap:
 
     def add_keyframe(self, frame: PointFrame, T_cam_world: np.ndarray, is_inlier: np.ndarray) -> Keyframe:
         """A frame (N points) becomes a keyframe; inliers (N,) bool observe the landmark of their track."""
-        keyframe = Keyframe(frame.t_us, T_cam_world, frame.ids, frame.bearing, signed=frame.signed)
+        keyframe = Keyframe(
+            frame.t_us, T_cam_world, frame.ids, frame.bearing, signed=frame.signed, stretch=self.stretch
+        )
         landmark = self.landmarks(frame.ids)
         keyframe.landmark[is_inlier] = landmark[is_inlier]
         self.keyframes.append(keyframe)
@@ -111,6 +120,39 @@ class SparseMap:
         self._reserve(ids)
         self._landmark_of_track[ids] = index
         return index
+
+    def link(self, ids: np.ndarray, landmark: np.ndarray) -> None:
+        """Tracks (M,) have turned out to follow landmarks (M,)."""
+        self._reserve(ids)
+        self._landmark_of_track[ids] = landmark
+
+    def give(self) -> None:
+        """The map is handed over to another recording: no track is known, and keyframes stay where they are."""
+        self.num_given, self._landmark_of_track = len(self.keyframes), np.full(1024, -1, np.int64)
+
+    def are_neighbours(self, one: int, other: int) -> bool:
+        """Whether both numbers are those of keyframes, and of one stretch."""
+        if not (0 <= one < len(self.keyframes) and 0 <= other < len(self.keyframes)):
+            return False
+        return self.keyframes[one].stretch == self.keyframes[other].stretch
+
+    def append(self, other: SparseMap) -> None:
+        """Keyframes and landmarks of another map, which is in the same frame and scale, follow those of this one.
+
+        Args:
+            other: of later times and other tracks; what it consisted of belongs to this map from now on.
+        """
+        landmarks, keyframes = len(self.points), len(self.keyframes)
+        self.points = np.concatenate([self.points, other.points])
+        self.alive, self.firm = np.concatenate([self.alive, other.alive]), np.concatenate([self.firm, other.firm])
+        for keyframe in other.keyframes:
+            keyframe.landmark[keyframe.landmark >= 0] += landmarks
+            keyframe.stretch += self.stretch + 1
+        ids = np.flatnonzero(other._landmark_of_track >= 0)
+        self.link(ids, landmarks + other._landmark_of_track[ids])
+        self.keyframes += other.keyframes
+        self.revisits += [(keyframes + old, keyframes + new) for old, new in other.revisits]
+        self.stretch += other.stretch + 1
 
     def remove_landmarks(self, index: np.ndarray, *, forget: bool = True) -> None:
         """Take landmarks out; their tracks may be triangulated again, from later keyframes alone if `forget`."""

@@ -1,0 +1,219 @@
+"""Does a camera that is put down somewhere find itself in the map of a place, and in no other map?
+
+    python -m evslam.eval.bench.relocalisation_6dof RECORDING... --trials 20
+
+The first part of every recording is mapped. At random moments of the rest a camera wakes up that knows nothing but the
+map, and is watched for a second. It sees known space if, by ground truth, it stands near a mapped keyframe and looks
+the same way. A return is false if its pose, from the nearest keyframe on, is off by more than 5 % of the depth or 3
+degrees. In the maps of all other recordings, which have to show other places, every return is false. Printed as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation, Slerp
+from tqdm import tqdm
+
+from evslam.config import Config, load_config
+from evslam.geometry.canvas import Canvas
+from evslam.mapping.edge_image import EdgeImager
+from evslam.multiview.bundle import centres
+from evslam.multiview.sparse_map import SparseMap
+from evslam.provenance import versions
+from evslam.relocaliser import Relocaliser
+from evslam.session import RunOptions, Session, open_session
+from evslam.slam import SpatialSlam
+from evslam.tracking.front_end import FrontEnd
+from evslam.types import Trajectory
+
+WATCHED_S, MARGIN_S, SOON_S = 1.0, 0.5, 0.5
+NEAR_DEG, NEAR_DEPTHS = 15.0, 0.25
+FALSE_DEG, FALSE_DEPTHS = 3.0, 0.05
+LOCAL = 10  # keyframes on both sides that tell the local scale
+TimedPose = tuple[int, np.ndarray]
+CONFIG = load_config(overrides=["mode=6dof"])
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A recording and the map of its first part."""
+
+    name: str
+    session: Session
+    truth: Trajectory
+    map: SparseMap
+    until_us: int
+
+
+def mapped(path: Path, share: float, config: Config) -> Mapped:
+    """Track and map the first part of a recording; the largest of the maps counts."""
+    session = open_session(RunOptions(path, Path()), config)
+    if session.recording.groundtruth is None:
+        raise SystemExit(f"{path}: no ground truth")
+    until_us = round(session.start_us + share * (session.stop_us - session.start_us))
+    slam, first = SpatialSlam(session.camera, config), replace(session, stop_us=until_us)
+    for batch in first.batches(replace(config, batch=config.frame.batching), first.start_us, lambda: slam.pace):
+        slam.process(batch)
+    segments = slam.odometry.all_segments()
+    if not segments:
+        raise SystemExit(f"{path}: no map of the first {share:.0%}; give another recording")
+    largest = max(segments, key=lambda segment: len(segment.map.keyframes)).map
+    name = path.parent.name if path.name == "recording" else path.name
+    return Mapped(name, session, session.recording.groundtruth, largest, until_us)
+
+
+def poses_at(truth: Trajectory, t_us: np.ndarray) -> np.ndarray:
+    """True T_cam_world (N, 4, 4)."""
+    poses = np.tile(np.eye(4), (len(t_us), 1, 1))
+    inside = np.clip(t_us, truth.t_us[0], truth.t_us[-1])
+    turn = Slerp(truth.t_us.astype(float), Rotation.from_quat(truth.quaternion))(inside.astype(float)).as_matrix()
+    place = np.stack([np.interp(inside, truth.t_us, column) for column in truth.position.T], 1)
+    poses[:, :3, :3] = np.swapaxes(turn, 1, 2)
+    poses[:, :3, 3] = -np.einsum("nji,nj->ni", turn, place)
+    return poses
+
+
+class Judge:
+    """Ground truth of a map."""
+
+    def __init__(self, one: Mapped) -> None:
+        self.map, self.truth = one.map, one.truth
+        self.found = np.stack([keyframe.T_cam_world for keyframe in one.map.keyframes])
+        self.true = poses_at(one.truth, np.array([keyframe.t_us for keyframe in one.map.keyframes]))
+        self.depth = float(np.median([_depth(one.map, index) for index in range(len(self.found))]))
+        steps = [np.linalg.norm(np.diff(centres(poses), axis=0), axis=1) for poses in (self.true, self.found)]
+        self.metres = [
+            float(np.divide(*(each[max(k - LOCAL, 0) : k + LOCAL].sum() for each in steps)))
+            for k in range(len(self.found))
+        ]
+
+    def nearest(self, t_us: int) -> tuple[int, bool]:
+        """The keyframe that sees most of the same, and whether it is near."""
+        pose = poses_at(self.truth, np.array([t_us]))
+        angle = np.degrees(np.arccos(np.clip(self.true[:, 2, :3] @ pose[0, 2, :3], -1, 1)))
+        apart = np.linalg.norm(centres(self.true) - centres(pose), axis=1) / (np.array(self.metres) * self.depth)
+        unlike = np.maximum(angle / NEAR_DEG, apart / NEAR_DEPTHS)
+        return int(unlike.argmin()), bool(unlike.min() < 1)
+
+    def error(self, t_us: int, T_cam_world: np.ndarray) -> tuple[float, float]:
+        """How far a pose is off from the nearest keyframe on: in depths, and in degrees."""
+        k = self.nearest(t_us)[0]
+        true = poses_at(self.truth, np.array([t_us]))[0] @ np.linalg.inv(self.true[k])
+        true[:3, 3] /= self.metres[k]
+        both = np.stack([true, T_cam_world @ np.linalg.inv(self.found[k])])
+        apart = float(np.linalg.norm(np.diff(centres(both), axis=0))) / _depth(self.map, k)
+        return apart, float(np.degrees(Rotation.from_matrix(both[0, :3, :3] @ both[1, :3, :3].T).magnitude()))
+
+
+def _depth(map_: SparseMap, index: int) -> float:
+    keyframe = map_.keyframes[index]
+    points = map_.points[keyframe.landmark[keyframe.landmark >= 0]]
+    return float(np.median(points @ keyframe.T_cam_world[2, :3] + keyframe.T_cam_world[2, 3]))
+
+
+class Clock:
+    """A worker that works at once and notes the processor time."""
+
+    def __init__(self) -> None:
+        self.ms: list[float] = []
+
+    def __call__(self, work: Callable[..., None], *arguments: Any) -> Callable[[], None]:
+        begin = time.process_time()
+        work(*arguments)
+        self.ms.append(1000 * (time.process_time() - begin))
+        return lambda: None
+
+
+def trial(
+    one: Mapped, begin_us: int, seekers: list[Relocaliser], config: Config
+) -> list[tuple[int, np.ndarray] | None]:
+    """Wake up at a moment: time and pose T_cam_world of each seeker's first return, None without one."""
+    session = replace(one.session, stop_us=begin_us + round(WATCHED_S * 1e6))
+    canvas = Canvas.of(session.camera, config.frame.canvas_width, config.frame.canvas_margin)
+    front_end, returns = FrontEnd(session.camera, canvas, config), list[TimedPose | None]([None] * len(seekers))
+    front_end.points.next_id = 1 + max(int(k.ids.max(initial=-1)) for s in seekers for m in s.maps for k in m.keyframes)
+    for seeker in seekers:
+        seeker.seek(seeker.maps)
+    for batch in session.batches(replace(config, batch=config.frame.batching), begin_us, lambda: front_end.pace):
+        frame = front_end.take(batch)
+        for number, seeker in enumerate(seekers):
+            if returns[number] is None and not frame.is_resting:
+                found = seeker.add(frame, in_need=True)
+                returns[number] = None if found is None else (frame.t_us, found.pose.T_cam_world)
+    return returns
+
+
+def trials(
+    all_of_them: list[Mapped], number: int, seed: int, config: Config
+) -> tuple[list[dict[str, Any]], list[float]]:
+    """One row per moment, and the processor time of each search in the own map."""
+    rows, clock, rng = [], Clock(), np.random.default_rng(seed)
+    for one in all_of_them:
+        canvas = Canvas.of(one.session.camera, config.frame.canvas_width, config.frame.canvas_margin)
+        imager, judge = EdgeImager(canvas, config.edges), Judge(one)
+        own, others = Relocaliser(config, imager, clock), Relocaliser(config, imager, Clock())
+        own.maps, others.maps = [one.map], [other.map for other in all_of_them if other is not one]
+        first, last = one.until_us + round(MARGIN_S * 1e6), one.session.stop_us - round(WATCHED_S * 1e6)
+        for begin_us in tqdm(np.sort(rng.integers(first, last, number)).tolist(), desc=one.name, unit="trial"):
+            before = others.num_attempts
+            found, elsewhere = trial(one, begin_us, [own, others], config)
+            row = {"recording": one.name, "begin_us": begin_us, "known": judge.nearest(begin_us)[1]}
+            row |= {"wait_s": None, "false_elsewhere": elsewhere is not None, "searches": others.num_attempts - before}
+            if found is not None:
+                apart, turned = judge.error(*found)
+                row |= {"wait_s": (found[0] - begin_us) * 1e-6, "error_depths": apart, "error_deg": turned}
+            rows.append(row)
+    return rows, clock.ms
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of some trials."""
+    known, found = [row for row in rows if row["known"]], [row for row in rows if row["wait_s"] is not None]
+    false = [row for row in found if row["error_depths"] > FALSE_DEPTHS or row["error_deg"] > FALSE_DEG]
+    soon = [row for row in known if row["wait_s"] is not None and row["wait_s"] <= SOON_S and row not in false]
+    right = [row for row in found if row not in false]
+    return {
+        "trials": len(rows),
+        "in_known_space": len(known),
+        "right_within_half_a_second": len(soon) / max(len(known), 1),
+        "right_within_a_second": len([row for row in right if row["known"]]) / max(len(known), 1),
+        "right_though_not_known": len([row for row in right if not row["known"]]),
+        "median_wait_s": float(np.median([row["wait_s"] for row in right])) if right else None,
+        "median_error_percent_of_depth": 100 * float(np.median([r["error_depths"] for r in found])) if found else None,
+        "median_error_deg": float(np.median([row["error_deg"] for row in found])) if found else None,
+        "false": len(false),
+        "false_errors": [[round(row["error_depths"], 3), round(row["error_deg"], 2)] for row in false],
+        "searches_elsewhere": sum(row["searches"] for row in rows),
+        "false_elsewhere": sum(row["false_elsewhere"] for row in rows),
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recordings", nargs="+", type=Path)
+    parser.add_argument("--trials", type=int, default=20, help="per recording")
+    parser.add_argument("--share", type=float, default=0.5, help="of each recording that is mapped")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    all_of_them = [mapped(path, arguments.share, CONFIG) for path in tqdm(arguments.recordings, desc="maps")]
+    rows, ms = trials(all_of_them, arguments.trials, arguments.seed, CONFIG)
+    figures = {one.name: summary([row for row in rows if row["recording"] == one.name]) for one in all_of_them}
+    maps = {one.name: len(one.map.keyframes) for one in all_of_them}
+    print(json.dumps({
+        "all": summary(rows), "recordings": figures, "keyframes": maps,
+        "cpu_ms_per_search": {"median": float(np.median(ms)), "p95": float(np.quantile(ms, 0.95)), "first": max(ms)},
+        "commit": versions().get("commit"),
+    }, indent=2))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Where a map shows what a camera sees now: keyframes that look alike, and the pose by their points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from evslam.backend.loop_match import is_spread, see_points
+from evslam.backend.places import View, Vocabulary, describe, inside, view_of
+from evslam.config import Config
+from evslam.geometry.canvas import Canvas
+from evslam.multiview.sparse_map import SparseMap
+from evslam.settings_mapping import LoopConfig, PlacesConfig, SearchConfig
+
+_BLUR_PX = 1.0
+_NEAR = 1e-6
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What a single image shows, without depth.
+
+    Attributes:
+        bearing: (N, 2) float64, the strongest edge of each cell, the strongest first.
+        descriptor: (N, 128) float32, see `places.describe`.
+    """
+
+    bearing: np.ndarray
+    descriptor: np.ndarray
+
+
+def glimpse_of(signed: np.ndarray, canvas: Canvas, most: int, config: PlacesConfig) -> Glimpse:
+    """Descriptors where an image is steepest.
+
+    Args:
+        signed: (H, W) uint8, see `PointFrame.signed`.
+        canvas: image plane.
+        most: points, at most.
+        config: cells, of which each gives one point, and patches.
+    """
+    smooth = cv2.GaussianBlur(signed.astype(np.float32), (0, 0), _BLUR_PX)
+    steep = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)) * canvas.valid
+    cell = round(config.cell_px)
+    rows, columns = steep.shape[0] // cell, steep.shape[1] // cell
+    blocks = steep[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell).swapaxes(1, 2)
+    blocks = blocks.reshape(rows * columns, cell * cell)
+    best, height = blocks.argmax(1), blocks.max(1)
+    chosen = np.argsort(-height, kind="stable")[:most]
+    chosen = chosen[height[chosen] > 0]
+    x, y = chosen % columns * cell + best[chosen] % cell, chosen // columns * cell + best[chosen] // cell
+    pixel = np.stack([x, y], 1).astype(float)
+    return Glimpse(canvas.bearings(pixel), describe(signed, pixel, config.patch_px))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a glimpse was taken.
+
+    Attributes:
+        T_cam_world: (4, 4) float64.
+        keyframe: that shows the same.
+        points: (N, 3) float64, world: what the keyframe shows.
+        landmark: (N,) int64, -1 for points on edges.
+    """
+
+    T_cam_world: np.ndarray
+    keyframe: int
+    points: np.ndarray
+    landmark: np.ndarray
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Sections of the configuration that a search depends on, and the seed of the vocabulary."""
+
+    places: PlacesConfig
+    loop: LoopConfig
+    search: SearchConfig
+    seed: int
+
+    @staticmethod
+    def of(config: Config) -> SearchSettings:
+        return SearchSettings(config.places, config.loop, config.search, config.seed)
+
+
+class PlaceIndex:
+    """The keyframes of a map, which does not change meanwhile, by what they look like.
+
+    Args:
+        map_: keyframes with signed images and what they look like, landmarks, edges.
+        canvas: image plane.
+        settings: limits.
+    """
+
+    def __init__(self, map_: SparseMap, canvas: Canvas, settings: SearchSettings) -> None:
+        self.map, self.canvas, self.settings = map_, canvas, settings
+        self._views: dict[int, View | None] = {}
+        looks = [keyframe.look for keyframe in map_.keyframes]
+        shown = {k: look.astype(np.float32) for k, look in enumerate(looks) if look is not None and len(look)}
+        self._keyframes = list(shown)
+        if shown:
+            self._vocabulary = Vocabulary(np.concatenate(list(shown.values())), settings.places.words, settings.seed)
+            self._summaries = np.stack([self._vocabulary.summary(each) for each in shown.values()])
+
+    def find(self, glimpse: Glimpse) -> Place | None:
+        """The first of the keyframes that look most alike whose points agree with one pose; None without any."""
+        found = (self._see(keyframe, glimpse) for keyframe in self.alike(glimpse.descriptor))
+        return next((place for place in found if place is not None), None)
+
+    def alike(self, descriptor: np.ndarray) -> list[int]:
+        """Keyframes that look most like an image with these descriptors (N, 128), the strongest first."""
+        if not self._keyframes or not len(descriptor):
+            return []
+        search = self.settings.search
+        summary = self._vocabulary.summary(descriptor[: search.summary_points])
+        order = np.argsort(-(self._summaries @ summary), kind="stable")[: search.candidates]
+        return [self._keyframes[each] for each in order.tolist()]
+
+    def view(self, keyframe: int) -> View | None:
+        """What a keyframe shows."""
+        if keyframe not in self._views:
+            self._views[keyframe] = view_of(self.map, keyframe, self.canvas, self.settings.places)
+        return self._views[keyframe]
+
+    def _see(self, keyframe: int, glimpse: Glimpse) -> Place | None:
+        """Where the glimpse was taken by the points of a keyframe; None unless many agree, and all over the image."""
+        view, canvas, search = self.view(keyframe), self.canvas, self.settings.search
+        if view is None:
+            return None
+        seen = see_points(view, glimpse.bearing, glimpse.descriptor, canvas.focal, self.settings.loop)
+        if seen is None:
+            return None
+        fit, rows = seen
+        pose = fit.T_cam_world
+        points = view.points @ pose[:3, :3].T + pose[:3, 3]
+        expected = points[:, :2] / np.maximum(points[:, 2:], _NEAR)
+        in_view = int(((points[:, 2] > _NEAR) & inside(canvas.pixels(expected), canvas.valid)).sum())
+        error_px = canvas.focal * np.linalg.norm(expected[rows[:, 0]] - glimpse.bearing[rows[:, 1]], axis=1)
+        fits = rows[error_px < search.inlier_px]
+        if len(fits) < max(search.min_points, search.min_share * in_view):
+            return None
+        if not is_spread(canvas.focal * glimpse.bearing[fits[:, 1]], search.min_spread_px):
+            return None
+        T_key_world = self.map.keyframes[keyframe].T_cam_world
+        world = (view.points - T_key_world[:3, 3]) @ T_key_world[:3, :3]
+        return Place(pose @ T_key_world, keyframe, world, view.landmark)
