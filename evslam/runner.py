@@ -87,11 +87,11 @@ class _Loop:
         self.viewer, self.writer = viewer, writer
         self.slam: RotationSlam | SpatialSlam
         self.imu = session.imu(config)
+        gyro = None if self.imu is None else self.imu.imu
         if mode == "rotation":
-            gyro = None if self.imu is None else self.imu.imu
             self.slam, self.batching = RotationSlam(session.camera, config, gyro), config.batch
         else:
-            self.slam, self.batching = SpatialSlam(session.camera, config), config.frame.batching
+            self.slam, self.batching = SpatialSlam(session.camera, config, gyro), config.frame.batching
         self.tally = Tally()
         self.noise = session.noise_filter(config)
         self.next_us = session.start_us

@@ -1,4 +1,4 @@
-"""Rates and accelerations integrated over all samples at once; what lies between two times is a difference."""
+"""The specific force integrated over all samples at once; what lies between two times is a difference."""
 
 from __future__ import annotations
 
@@ -6,22 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
-from scipy.spatial.transform import Rotation
 
 _AXES = 3
-
-
-def turned(t: np.ndarray, omega: np.ndarray) -> Rotation:
-    """N rotations that body rates (N, 3) in rad/s at times (N,) in seconds lead to, from the identity on.
-
-    The rate between two samples is their mean. Products are formed by doubling: log2(N) rounds over arrays.
-    """
-    steps = Rotation.from_rotvec(0.5 * (omega[1:] + omega[:-1]) * np.diff(t)[:, None])
-    whole, done = Rotation.concatenate([Rotation.identity(1), steps]), 1
-    while done < len(t):
-        whole = Rotation.concatenate([whole[:done], whole[:-done] * whole[done:]])
-        done *= 2
-    return whole
 
 
 @dataclass(frozen=True)

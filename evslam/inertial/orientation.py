@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
 from evslam.geometry.spline import RotationSpline
-from evslam.inertial.integration import turned
+from evslam.geometry.turning import turned
 
 _OUTLIER = 4.0  # times the median deviation
 _DEGREE = 3

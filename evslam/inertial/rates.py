@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.spatial.transform import Rotation, Slerp
 
-from evslam.inertial.integration import turned
+from evslam.geometry.turning import turned
 from evslam.inertial.signal import InertialSignal
 
 _US = 1e-6

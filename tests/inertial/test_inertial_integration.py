@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from evslam.inertial.integration import increments, turned
+from evslam.geometry.turning import turned
+from evslam.inertial.integration import increments
 
 GRAVITY = np.array([0.0, 0.0, -9.81])
 
