@@ -21,7 +21,7 @@ from evslam.settings_tracking import BootstrapConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Bootstrap, Start, deviation
 from evslam.tracking.gyro import Gyro
-from evslam.tracking.point_pose import PointPose, pose_from_points
+from evslam.tracking.point_pose import PointPose, horizon_of, pose_from_points
 from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame, TrackingState
 
@@ -123,8 +123,10 @@ class Odometry:
             self.verify_until_us = frame.t_us + round(1e6 * self.config.bootstrap.verify_s)
             self._begin(start)
             return TrackingState.TRACKING
-        expected = [*self._turned(frame.t_us), self.T_cam_world, self.change @ self.T_cam_world]
-        pose = pose_from_points(frame, expected, self.mapper.view, self.focal, self.config.pose)
+        turned = self._turned(frame.t_us)
+        expected = [*turned, self.T_cam_world, self.change @ self.T_cam_world]
+        horizon = horizon_of(turned[0], self.config.gyro.turn_weight) if turned else None
+        pose = pose_from_points(frame, expected, self.mapper.view, self.focal, self.config.pose, horizon)
         if pose is None:
             return self._fail()
         self._align_last(events)

@@ -192,6 +192,7 @@ class GyroConfig:
         bias_time_s: the bias is the mean difference from the events over so many seconds.
         max_latency_ms: the latency of the events is searched for up to here.
         min_spread: standard deviation of the angular velocity in rad/s below which no latency is told.
+        turn_weight: of the turn since the last frame in the pose of a frame, against 1 for a landmark (6dof only).
     """
 
     use: bool
@@ -199,6 +200,7 @@ class GyroConfig:
     bias_time_s: float
     max_latency_ms: float
     min_spread: float
+    turn_weight: float
 
 
 @dataclass(frozen=True)
