@@ -32,6 +32,7 @@ from evslam.settings import (
     SensorConfig,
     TrackerConfig,
 )
+from evslam.settings_inertial import InertialConfig
 from evslam.settings_mapping import (
     EdgeConfig,
     LandmarkConfig,
@@ -89,6 +90,7 @@ class Config:
     loop: LoopConfig
     edges: EdgeConfig
     gyro: GyroConfig
+    inertial: InertialConfig
     auto: AutoConfig
     map: MapConfig
     run: RunConfig
@@ -118,6 +120,7 @@ class Config:
             ("adjust.max_events", self.adjust.max_events),
             ("gyro.bias_time_s", self.gyro.bias_time_s),
             ("gyro.max_latency_ms", self.gyro.max_latency_ms),
+            *((f"inertial.{name}", value) for name, value in asdict(self.inertial).items()),
             ("tracker.max_evaluations", self.tracker.max_evaluations),
             ("tracker.step_tolerance_px", self.tracker.step_tolerance_px),
             ("tracker.rest_decay_s", self.tracker.rest_decay_s),

@@ -80,10 +80,10 @@ class RunWriter:
         latency_us = self.latency_us if latency_ms is None else round(1000 * latency_ms)
         save_trajectory(Trajectory(final.t_us - latency_us, final.poses), self.folder / "trajectory.txt")
 
-    def write_keyframes(self, keyframes: Trajectory) -> None:
-        """keyframes.txt, with the times of the events."""
-        shifted = Trajectory(keyframes.t_us - self.latency_us, keyframes.poses)
-        save_trajectory(shifted, self.folder / "keyframes.txt")
+    def write_keyframes(self, keyframes: Trajectory, latency_ms: float | None) -> None:
+        """keyframes.txt; arguments as those of `write_final`."""
+        latency_us = self.latency_us if latency_ms is None else round(1000 * latency_ms)
+        save_trajectory(Trajectory(keyframes.t_us - latency_us, keyframes.poses), self.folder / "keyframes.txt")
 
     def checkpoint(self, state: dict[str, Any]) -> None:
         """Save what a resumed run needs; replaces the earlier checkpoint in one step."""

@@ -139,12 +139,14 @@ class SpatialSlam:
     Args:
         camera: calibrated camera.
         config: resolved configuration.
+        imu: a gyroscope to expect turns from; None does without.
     """
 
-    def __init__(self, camera: Camera, config: Config) -> None:
+    def __init__(self, camera: Camera, config: Config, imu: Imu | None = None) -> None:
         self.canvas = Canvas.of(camera, config.frame.canvas_width, config.frame.canvas_margin)
-        self.front_end = FrontEnd(camera, self.canvas, config)
-        self.odometry = Odometry(config, self.canvas, in_thread)
+        self.gyro = Gyro(imu, config.gyro) if imu is not None else None
+        self.front_end = FrontEnd(camera, self.canvas, config, self.gyro)
+        self.odometry = Odometry(config, self.canvas, in_thread, self.gyro)
 
     def process(self, batch: EventBatch) -> TrackResult:
         """One step: track points on the batch's event image, place the camera by their landmarks, extend the map.
@@ -195,9 +197,12 @@ class SpatialSlam:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on after the last batch."""
-        return {"front_end": self.front_end.state_dict(), "odometry": self.odometry.state_dict()}
+        parts: dict[str, Any] = {"front_end": self.front_end, "odometry": self.odometry, "gyro": self.gyro}
+        return {name: None if part is None else part.state_dict() for name, part in parts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of an earlier run."""
         self.front_end.load_state_dict(state["front_end"])
         self.odometry.load_state_dict(state["odometry"])
+        if self.gyro is not None:
+            self.gyro.load_state_dict(state["gyro"])
