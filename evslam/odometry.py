@@ -139,6 +139,16 @@ class Odometry:
         """T_cam_world (4, 4) of the last frame by its points, bent as edges have bent the pose of the frame before."""
         return self.bend @ self.T_cam_world
 
+    def covariance(self, t_us: int) -> np.ndarray:
+        """(6, 6) of the pose at a frame's time, see `TrackResult.covariance`; NaN if points did not place that frame.
+
+        It is that of the pose by points. That by points and edges would be four times as sure as it is right: the edges
+        of neighbouring keyframes are the same.
+        """
+        if self.last is None or self.last[0] != t_us:
+            return np.full((6, 6), np.nan)
+        return self.last[1].covariance
+
     def all_segments(self) -> list[Segment]:
         """The maps that were lost and the one at hand."""
         self.mapper.wait()

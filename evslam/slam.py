@@ -162,7 +162,7 @@ class SpatialSlam:
             contrast=self.odometry.inlier_share,
             evaluations=0,
             num_events=batch.num_events,
-            covariance=torch.full((6, 6), torch.nan, dtype=torch.float64),
+            covariance=torch.from_numpy(self.odometry.covariance(frame.t_us)),
         )
 
     def picture(self, batch: EventBatch, result: TrackResult) -> np.ndarray:
