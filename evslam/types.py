@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -209,3 +209,21 @@ class PointMap:
 
     points: np.ndarray
     confidence: np.ndarray
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a viewer shows of a moment, beside the pose.
+
+    Attributes:
+        image: (H, W) the latest events, motion-compensated.
+        pixels: (N, 2) map points in the image; depth: (N,) of these.
+        points: (P, 3) the map, world frame.
+        keyframes: their poses; None where there are none.
+    """
+
+    image: np.ndarray
+    pixels: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
+    depth: np.ndarray = field(default_factory=lambda: np.empty(0))
+    points: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
+    keyframes: Trajectory | None = None
