@@ -125,6 +125,15 @@ class Mapper:
         grid = inverse_depth_grid(canvas, canvas.pixels(points[:, :2] / points[:, 2:]), 1 / points[:, 2])
         return self.imager.with_twist(*around, twist, grid)
 
+    def points(self) -> np.ndarray:
+        """(P, 3) landmarks and edges as they are at the moment, world frame, for a viewer; never waits."""
+        points = [self.view.points[self.view.alive & self.view.firm]]
+        for keyframe in list(self.map.keyframes):
+            edges, T_cam_world = keyframe.edges, keyframe.T_cam_world
+            if edges is not None:
+                points.append(EdgeHost.of(edges, T_cam_world, self.imager).world_points)
+        return np.concatenate(points)
+
     def _extend(self, around: Around, twist: np.ndarray) -> None:
         """The newest keyframe's edge image, new landmarks, new depth of edges, adjustment of the last keyframes."""
         newest, config = self.map.keyframes[-1], self.config

@@ -172,6 +172,16 @@ class Odometry:
             return "the camera has not been found in the given map"
         return None if self.is_started else self.bootstrap.reason
 
+    def covariance(self, t_us: int) -> np.ndarray:
+        """(6, 6) of the pose at a frame's time, see `TrackResult.covariance`; NaN if points did not place that frame.
+
+        It is that of the pose by points. That by points and edges would be four times as sure as it is right: the edges
+        of neighbouring keyframes are the same.
+        """
+        if self.last is None or self.last[0] != t_us:
+            return np.full((6, 6), np.nan)
+        return self.last[1].covariance
+
     def all_segments(self) -> list[Segment]:
         """The maps that were lost or given and the one at hand."""
         self.mapper.wait()

@@ -53,9 +53,7 @@ def run(options: RunOptions, config: Config) -> dict[str, Any]:
     torch.set_num_threads(config.run.threads)
     torch.manual_seed(config.seed)
     session = open_session(options, config)
-    viewer: Viewer = (
-        LiveViewer((session.camera.size.height, session.camera.size.width)) if options.view else StubViewer()
-    )
+    viewer: Viewer = LiveViewer() if options.view else StubViewer()
     out = prepare_run_dir(options.out, overwrite=options.overwrite, resume=options.resume)
     checkpoint = _checkpoint(out, config) if options.resume else None
     (out / "config.yaml").write_text(dump_config(config), encoding="utf-8")
@@ -161,15 +159,12 @@ class _Loop:
             self.sharpest is None or result.contrast > self.sharpest[1].contrast
         ):
             self.sharpest = batch, result
-        image = None
-        if self.options.view:
-            image = self.slam.picture(batch, result)
-        self.viewer.update(result, image)
 
     def _show(self, bar: tqdm[Any], batch: EventBatch, result: TrackResult) -> None:
         tally = self.tally
         speed = f"{tally.events / max(tally.wall_s, 1e-9) * 1e-6:.2f} Mev/s"
         factor = (self.next_us - self.session.start_us) * 1e-6 / max(tally.wall_s, 1e-9)
+        self.viewer.update(result, lambda: self.slam.picture(batch, result), factor)
         bar.set_postfix_str(f"{speed}, {factor:.2f}x real time, {result.state.value}", refresh=False)
         bar.update(min((batch.stop_us - batch.start_us) * 1e-6, (bar.total or 0) - bar.n))
 

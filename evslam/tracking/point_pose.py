@@ -27,7 +27,7 @@ class PointPose:
         rows: (M,) rows of the frame whose tracks have a landmark.
         error_px: (M,) distance between point and projected landmark, canvas pixels.
         num_inliers: points within `PoseConfig.inlier_px`.
-        hessian: (6, 6) of the robust cost, px^2.
+        covariance: (6, 6), see `PoseFit.covariance`.
         seen: the landmarks, where they are seen, and their weights.
     """
 
@@ -35,7 +35,7 @@ class PointPose:
     rows: np.ndarray
     error_px: np.ndarray
     num_inliers: int
-    hessian: np.ndarray
+    covariance: np.ndarray
     seen: PointSightings
 
 
@@ -85,7 +85,7 @@ def pose_from_points(
     if inlier.sum() < config.min_points or inlier.mean() < config.min_share:
         return None
     return PointPose(
-        best.T_cam_world, rows, error_px, int(inlier.sum()), best.hessian, PointSightings(points, bearing, weight)
+        best.T_cam_world, rows, error_px, int(inlier.sum()), best.covariance, PointSightings(points, bearing, weight)
     )
 
 
