@@ -23,7 +23,7 @@ from evslam.settings_tracking import BootstrapConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Bootstrap, Start, deviation
 from evslam.tracking.gyro import Gyro
-from evslam.tracking.point_pose import PointPose, horizon_of, pose_from_points
+from evslam.tracking.point_pose import PointPose, horizon_of, leaves_keyframe, pose_from_points
 from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame, TrackingState
 
@@ -339,23 +339,16 @@ class Odometry:
                 self._add_keyframe(frame, pose)
 
     def _add_keyframe(self, frame: PointFrame, pose: PointPose) -> None:
-        inlier = np.zeros(len(frame.ids), bool)
-        inlier[pose.rows] = pose.error_px < self.config.pose.inlier_px
-        self.mapper.add_keyframe(frame, pose.T_cam_world, inlier)
+        is_inlier = pose.is_inlier(len(frame.ids), self.config.pose.inlier_px)
+        self.mapper.add_keyframe(frame, pose.T_cam_world, is_inlier)
         self.pending_us = frame.t_us + round(5e5 * self.config.link.window_s)
         self._count_from_keyframe()
 
     def _is_keyframe(self, frame: PointFrame, pose: PointPose) -> bool:
-        """After enough image motion, or when the view of the map has become thin."""
         config, newest = self.config.keyframe, self.mapper.map.keyframes[-1]
         if self.since_keyframe < config.min_frames:
             return False
-        row, seen = newest.rows_of(frame.ids)
-        moved = self.focal * np.linalg.norm(frame.bearing[seen] - newest.bearing[row[seen]], axis=1)
-        far = len(moved) <= 5 or float(np.median(moved)) > config.motion_px
-        return far or pose.num_inliers < config.min_share * self.inliers_at_keyframe
+        return leaves_keyframe(frame, pose, newest, self.inliers_at_keyframe, self.focal, config)
 
     def _count_from_keyframe(self) -> None:
-        newest = self.mapper.map.keyframes[-1]
-        self.inliers_at_keyframe = int((self.mapper.map.landmarks(newest.ids) >= 0).sum())
-        self.since_keyframe = 0
+        self.inliers_at_keyframe, self.since_keyframe = self.mapper.map.num_seen(), 0
