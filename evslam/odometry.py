@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from evslam.types import PointFrame, TrackingState
 
 EventWindow = Callable[[int, float], Around]
 _WIDER = 1.5  # triangulation angle of a later start over that of the first, for it to settle the matter
+_KEPT = 200  # frames with events before a start
 _RECENT = 16  # poses from which the motion around a moment is told
 _STATE = (
     *(
@@ -123,7 +125,7 @@ class Odometry:
             events: gives bearings (N, 2) and seconds after a time in microseconds (N,) of the events around it, within
                 so many seconds on both sides.
         """
-        self.frames.append(PointFrame(frame.t_us, frame.ids.astype(np.int32), frame.bearing.astype(np.float32)))
+        self._keep(frame)
         if frame.is_resting:
             return TrackingState.SPARSE if self.is_started else TrackingState.STARTING
         found = self.relocaliser.add(frame, in_need=not self.is_started)
@@ -154,6 +156,15 @@ class Odometry:
         else:
             self._map(frame, pose, events, may_be_keyframe=not is_doubtful)
         return TrackingState.SPARSE if is_doubtful else TrackingState.TRACKING
+
+    def _keep(self, frame: PointFrame) -> None:
+        """For the final poses, in single precision; until there is a map, every few with their events, to go back."""
+        ids, bearing = frame.ids.astype(np.int32), frame.bearing.astype(np.float32)
+        wanted = not self.is_started and len(self.frames) % self.config.keyframe.min_frames == 0
+        self.frames.append(PointFrame(frame.t_us, ids, bearing, frame.votes if wanted else None))
+        old = len(self.frames) - 1 - _KEPT * self.config.keyframe.min_frames
+        if wanted and old >= 0:
+            self.frames[old] = replace(self.frames[old], votes=None)
 
     @property
     def best_pose(self) -> np.ndarray:

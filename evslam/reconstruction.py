@@ -50,7 +50,7 @@ def refine(map_: SparseMap, imager: EdgeImager, config: Config) -> Closure:
 
 
 def final_poses(
-    map_: SparseMap, frames: list[PointFrame], canvas: Canvas, config: Config
+    map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config: Config
 ) -> tuple[np.ndarray, np.ndarray]:
     """Times (N,), ascending, in microseconds, and poses T_cam_world (N, 4, 4) of all frames that can be placed.
 
@@ -59,11 +59,11 @@ def final_poses(
     """
     whole = [replace(each, ids=each.ids.astype(np.int64), bearing=each.bearing.astype(float)) for each in frames]
     count = sum(frame.t_us < map_.keyframes[0].t_us for frame in whole)
-    t_us, poses = _placed(map_, whole[count:], canvas.focal, config)
+    t_us, poses = _placed(map_, whole[count:], imager.canvas.focal, config)
     if not count:
         return t_us, poses
-    back = map_backwards(map_, whole[:count], canvas, config)
-    back_us, back_poses = _placed(back, whole[: count + 1], canvas.focal, config)  # from the first keyframe on
+    back = map_backwards(map_, whole[:count], imager, config)
+    back_us, back_poses = _placed(back, whole[: count + 1], imager.canvas.focal, config)  # from the first keyframe on
     early = back_us < map_.keyframes[0].t_us
     return np.concatenate([back_us[early], t_us]), np.concatenate([back_poses[early], poses])
 
