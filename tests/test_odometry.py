@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import map_scenes as scene
 import numpy as np
@@ -108,14 +109,16 @@ def through_a_checkpoint(one: Odometry) -> Odometry:
     return other
 
 
-def test_a_checkpoint_while_a_start_waits_for_its_confirmation(
-    whole: tuple[Odometry, list[TrackingState], np.ndarray],
-) -> None:
-    one = odometry()
+def test_a_checkpoint_while_a_start_waits_for_its_confirmation() -> None:
+    never_sure = replace(scene.CONFIG, bootstrap=replace(scene.CONFIG.bootstrap, sure_factor=100.0))
+    one, other = (Odometry(never_sure, scene.CANVAS) for _ in range(2))
     count = next(k for k, frame in enumerate(FRAMES) if one.add(frame, no_events) and one.bootstrap.passed) + 1
+    feed(other, FRAMES[:count])
     states, poses = feed(through_a_checkpoint(one), FRAMES[count : count + 80])
-    assert states == whole[1][count : count + 80]
-    assert np.array_equal(poses, whole[2][count : count + 80])
+    expected = feed(other, FRAMES[count : count + 80])
+    assert states == expected[0]
+    assert TrackingState.TRACKING in states
+    assert np.array_equal(poses, expected[1])
 
 
 @pytest.mark.parametrize("moment", ["pending", "mapping", "neither"])
