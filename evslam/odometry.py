@@ -28,6 +28,7 @@ from evslam.types import PointFrame, TrackingState
 EventWindow = Callable[[int, float], Around]
 _WIDER = 1.5  # triangulation angle of a later start over that of the first, for it to settle the matter
 _RECENT = 16  # poses from which the motion around a moment is told
+_LATE = 2  # frames before edges tell that a pose is wrong
 _STATE = (
     *(
         "bootstrap",
@@ -242,7 +243,7 @@ class Odometry:
     def _lose(self) -> TrackingState:
         """Put the map away, look for the camera in it, and for a new start to go on from the last pose."""
         self.mapper.wait()
-        sure = len(self.frames) - self.doubts - self.failures
+        sure = max(len(self.frames) - self.doubts - self.failures - _LATE, 0)
         self.frames[sure:] = [without_known(frame, self.mapper.map) for frame in self.frames[sure:]]
         self.segments.append(Segment(self.mapper.map, self.frames))
         self.bootstrap, self.origin = Bootstrap(self.config.bootstrap, self.focal), self.T_cam_world
