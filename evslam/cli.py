@@ -240,7 +240,9 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--out", type=Path, help="folder to write (default: runs/NAME)")
     run.add_argument("--seed", type=int, help="random seed")
     run.add_argument("--map", type=Path, help="folder or map.pt of an earlier run, to be found in (6dof only)")
-    run.add_argument("--imu", action=argparse.BooleanOptionalAction, help="use the gyroscope (rotation only)")
+    run.add_argument(
+        "--imu", action=argparse.BooleanOptionalAction, help="use the IMU: quick turns, latency; in 6dof metres"
+    )
     run.add_argument(
         "--refine", action=argparse.BooleanOptionalAction, help="global refinement at the end (default: yes)"
     )

@@ -32,6 +32,7 @@ from evslam.settings import (
     SensorConfig,
     TrackerConfig,
 )
+from evslam.settings_inertial import InertialConfig
 from evslam.settings_mapping import (
     EdgeConfig,
     LandmarkConfig,
@@ -56,6 +57,9 @@ T = TypeVar("T")
 
 MODES = ("auto", "rotation", "6dof")
 EDGE_OBJECTIVES = ("search", "alignment", "contrast", "none")
+
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the compiled one, where there is one
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Config:
     loop: LoopConfig
     edges: EdgeConfig
     gyro: GyroConfig
+    inertial: InertialConfig
     auto: AutoConfig
     map: MapConfig
     run: RunConfig
@@ -115,6 +120,7 @@ class Config:
             ("adjust.max_events", self.adjust.max_events),
             ("gyro.bias_time_s", self.gyro.bias_time_s),
             ("gyro.max_latency_ms", self.gyro.max_latency_ms),
+            *((f"inertial.{name}", value) for name, value in asdict(self.inertial).items()),
             ("tracker.max_evaluations", self.tracker.max_evaluations),
             ("tracker.step_tolerance_px", self.tracker.step_tolerance_px),
             ("tracker.rest_decay_s", self.tracker.rest_decay_s),
@@ -210,7 +216,7 @@ def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
 def parse_yaml(text: str, source: str) -> Any:
     """Content of YAML text; `source` names it in the message of the ConfigError when it is not valid."""
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_LOADER)  # a safe loader
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
 

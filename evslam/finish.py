@@ -7,11 +7,15 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from evslam.backend.closure import revisits
 from evslam.backend.rotation_trajectory import RotationTrajectory
 from evslam.config import Config
 from evslam.geometry.trajectory import camera_poses
+from evslam.inertial.alignment import InertialEstimate, align_inertially
+from evslam.inertial.signal import InertialSignal
+from evslam.inertial.world import MetricWorld
 from evslam.map_file import MAP_FILE, save_map
 from evslam.multiview.sparse_map import SparseMap
 from evslam.outputs import RunWriter, write_panorama, write_points
@@ -40,34 +44,44 @@ def finish_rotation(slam: RotationSlam, config: Config, writer: RunWriter) -> di
     return figures | {"map_points": write_panorama(writer.folder, panorama, config.map.max_points)}
 
 
-def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict[str, Any]:
-    """Refine, if configured, write trajectory, keyframes and map of a free motion; returns figures for metrics.json."""
+def finish_spatial(
+    slam: SpatialSlam, config: Config, writer: RunWriter, imu: InertialSignal | None = None
+) -> dict[str, Any]:
+    """Refine, if configured, write trajectory, keyframes and map of a free motion; returns figures for metrics.json.
+
+    With an IMU that tells the scale, all are in metres and gravity points along -z.
+    """
     online, odometry = writer.online(), slam.odometry
-    times, poses, key_times, key_poses, points = [], [], [], [], []
+    placed: list[Trajectory] = []
     closures, segments = [], _of_one_world(join_by_places(odometry.all_segments(), slam.canvas, config))
     for segment in segments:
         if config.refine.use:
             closures.append(refine(segment.map, odometry.mapper.imager, config))
-            t_us, T_cam_world = final_poses(segment.map, segment.frames, odometry.focal, config)
-            times.append(t_us)
-            poses.append(T_cam_world)
-        own = segment.map.keyframes[segment.map.num_given :]
-        key_times += [keyframe.t_us for keyframe in own]
-        key_poses += [keyframe.T_cam_world for keyframe in own]
-        points.append(map_points(segment.map, slam.canvas))
-    figures: dict[str, Any] = {"map_points": 0, "keyframes": len(key_times), "starts": odometry.num_starts}
+            placed.append(_in_order(*final_poses(segment.map, segment.frames, odometry.focal, config)))
+    keyframes = [each for segment in segments for each in segment.map.keyframes[segment.map.num_given :]]
+    figures: dict[str, Any] = {"map_points": 0, "keyframes": len(keyframes), "starts": odometry.num_starts}
     figures |= {"start_attempts": odometry.num_attempts, "waiting_for": odometry.waiting_for}
     figures |= {"relocalisations": odometry.num_returns, "searches": odometry.relocaliser.num_attempts}
     figures |= {"loops": sum(each.closed for each in closures), "loops_found": sum(each.found for each in closures)}
-    if not times:
-        writer.write_final(online, None)
+    final, latency_ms = _joined(placed) if placed else online, None
+    if imu is not None:
+        estimate = _inertial(max(placed, key=len, default=online), imu, config)
+        figures["imu"], latency_ms = estimate.figures(), _latency_ms(estimate, config)
+        in_given_map = any(segment.map.num_given for segment in segments)
+        if estimate.fit is not None and estimate.is_sure and not in_given_map:
+            world = MetricWorld.of(estimate.fit, Rotation.from_quat(final.quaternion[0]).as_matrix())
+            final = world.trajectory(final)
+            for segment in segments:
+                world.move(segment.map)
+    writer.write_final(final, latency_ms)
     if not segments:
         return figures
-    if times:
-        final = _in_order(np.concatenate(times), np.concatenate(poses))
-        writer.write_final(final, None)
+    if placed:
         figures["placed_percent"] = 100 * len(final) / max(odometry.num_frames, 1)
-    writer.write_keyframes(_in_order(np.array(key_times, np.int64), np.array(key_poses).reshape(-1, 4, 4)))
+    poses = np.array([keyframe.T_cam_world for keyframe in keyframes]).reshape(-1, 4, 4)
+    key_us = np.array([keyframe.t_us for keyframe in keyframes], np.int64)
+    writer.write_keyframes(_in_order(key_us, poses), latency_ms)
+    points = [map_points(segment.map, slam.canvas) for segment in segments]
     whole = PointMap(
         *(np.concatenate(parts) for parts in zip(*((p.points, p.confidence) for p in points), strict=True))
     )
@@ -80,6 +94,32 @@ def finish_spatial(slam: SpatialSlam, config: Config, writer: RunWriter) -> dict
 def _of_one_world(segments: list[Segment]) -> list[Segment]:
     """Where a map was given, only what was found in it; the other maps have a world of their own."""
     return [segment for segment in segments if segment.map.num_given] or segments
+
+
+def _inertial(trajectory: Trajectory, imu: InertialSignal, config: Config) -> InertialEstimate:
+    """What the IMU tells of a trajectory, logged."""
+    estimate = align_inertially(trajectory, imu, config.inertial, config.gyro.min_spread)
+    if estimate.is_sure and estimate.fit is not None:
+        scale, sigma = 1 / estimate.fit.inverse_scale, 100 * estimate.scale_sigma
+        log.info("by the IMU, the map's unit is %.4g m within %.1f %%: written in metres, z up", scale, sigma)
+    else:
+        log.warning("the IMU does not tell metres: %s; the map keeps its own unit", estimate.reason)
+    return estimate
+
+
+def _latency_ms(estimate: InertialEstimate, config: Config) -> float | None:
+    """The latency of the events; a larger difference is one of the clocks, and the time of the events stays."""
+    offset_ms = 1000 * estimate.offset_s
+    if estimate.gyro_bias is None or offset_ms == 0 or abs(offset_ms) > config.gyro.max_latency_ms:
+        return None
+    log.info("by the gyroscope, events are %.2f ms late: taken off the final trajectory", offset_ms)
+    return offset_ms
+
+
+def _joined(trajectories: list[Trajectory]) -> Trajectory:
+    """By time; where two place the same moment, the first counts."""
+    t_us, first = np.unique(np.concatenate([each.t_us for each in trajectories]), return_index=True)
+    return Trajectory(t_us, np.concatenate([each.poses for each in trajectories])[first])
 
 
 def _in_order(t_us: np.ndarray, T_cam_world: np.ndarray) -> Trajectory:

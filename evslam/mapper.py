@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from evslam.backend.place_search import glimpse_of
 from evslam.backend.window import adjust_window, choose_window
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
-from evslam.mapping.covisibility import covisible
+from evslam.geometry.rigid import inverse, rotation_vector
+from evslam.mapping.covisibility import Sightlines, covisible
 from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
 from evslam.mapping.edge_pose import EdgeHost
 from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
@@ -125,6 +125,15 @@ class Mapper:
         grid = inverse_depth_grid(canvas, canvas.pixels(points[:, :2] / points[:, 2:]), 1 / points[:, 2])
         return self.imager.with_twist(*around, twist, grid)
 
+    def points(self) -> np.ndarray:
+        """(P, 3) landmarks and edges as they are at the moment, world frame, for a viewer; never waits."""
+        points = [self.view.points[self.view.alive & self.view.firm]]
+        for keyframe in list(self.map.keyframes):
+            edges, T_cam_world = keyframe.edges, keyframe.T_cam_world
+            if edges is not None:
+                points.append(EdgeHost.of(edges, T_cam_world, self.imager).world_points)
+        return np.concatenate(points)
+
     def _extend(self, around: Around, twist: np.ndarray) -> None:
         """The newest keyframe's edge image, new landmarks, new depth of edges, adjustment of the last keyframes."""
         newest, config = self.map.keyframes[-1], self.config
@@ -163,13 +172,12 @@ class Mapper:
         if len(latest) == min(most, newest + 1):
             return latest
         limits = float(np.radians(link.revisit_deg)), link.revisit_distance
-        others = covisible(self.map, newest, len(latest) - 1, most - len(latest), limits)
+        others = covisible(self.map, Sightlines.of(self.map), newest, len(latest) - 1, most - len(latest), limits)
         return latest + [each for each in others if each not in latest]
 
 
 def mean_twist(poses: TimedPoses) -> np.ndarray:
     """Mean twist (v, omega) (6,) in the camera frame from the first to the last of timed poses."""
     (start_us, before), (stop_us, after) = poses[0], poses[-1]
-    change, seconds = after @ np.linalg.inv(before), max((stop_us - start_us) * 1e-6, 1e-6)
-    turn = Rotation.from_matrix(change[:3, :3]).as_rotvec()
-    return -np.concatenate([change[:3, 3], turn]) / seconds
+    change, seconds = after @ inverse(before), max((stop_us - start_us) * 1e-6, 1e-6)
+    return -np.concatenate([change[:3, 3], rotation_vector(change[:3, :3])]) / seconds

@@ -10,6 +10,7 @@ import numpy as np
 
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
+from evslam.geometry.rigid import inverse
 from evslam.mapper import Around, Mapper, TimedPoses, Worker, at_once, mean_twist
 from evslam.mapping.edge_pose import EdgeHost
 from evslam.multiview.edges import EdgeImage, EdgeLevel, EdgePoints
@@ -21,7 +22,8 @@ from evslam.segments import Segment, join_maps, placed_start, without_known
 from evslam.settings_tracking import BootstrapConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Bootstrap, Start, deviation
-from evslam.tracking.point_pose import PointPose, pose_from_points
+from evslam.tracking.gyro import Gyro
+from evslam.tracking.point_pose import PointPose, horizon_of, pose_from_points
 from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame, TrackingState
 
@@ -61,6 +63,7 @@ class Odometry:
         config: resolved configuration.
         canvas: image plane.
         worker: does the mapping, perhaps in a thread of its own; None for at once. The result is the same.
+        gyro: tells turns from frame to frame, and learns its bias; None does without.
 
     Attributes:
         mapper: the map.
@@ -73,8 +76,8 @@ class Odometry:
         num_returns: how often the camera was found in a map that had been lost.
     """
 
-    def __init__(self, config: Config, canvas: Canvas, worker: Worker = at_once) -> None:
-        self.config, self.focal = config, canvas.focal
+    def __init__(self, config: Config, canvas: Canvas, worker: Worker = at_once, gyro: Gyro | None = None) -> None:
+        self.config, self.focal, self.gyro = config, canvas.focal, gyro
         self.mapper = Mapper(config, canvas, worker)
         self.bootstrap, self.is_started = Bootstrap(config.bootstrap, canvas.focal), False
         self.T_cam_world, self.change, self.bend = np.eye(4), np.eye(4), np.eye(4)
@@ -134,8 +137,10 @@ class Odometry:
             self.verify_until_us = frame.t_us + round(1e6 * self.config.bootstrap.verify_s)
             self._begin(start)
             return TrackingState.TRACKING
-        expected = [self.T_cam_world, self.change @ self.T_cam_world]
-        pose = pose_from_points(frame, expected, self.mapper.view, self.focal, self.config.pose)
+        turned = self._turned(frame.t_us)
+        expected = [*turned, self.T_cam_world, self.change @ self.T_cam_world]
+        horizon = horizon_of(turned[0], self.config.gyro.turn_weight) if turned else None
+        pose = pose_from_points(frame, expected, self.mapper.view, self.focal, self.config.pose, horizon)
         if pose is None:
             self.failures += 1
             return self._lose() if self.failures > self.config.pose.max_failures else TrackingState.SPARSE
@@ -168,6 +173,16 @@ class Odometry:
             return "the camera has not been found in the given map"
         return None if self.is_started else self.bootstrap.reason
 
+    def covariance(self, t_us: int) -> np.ndarray:
+        """(6, 6) of the pose at a frame's time, see `TrackResult.covariance`; NaN if points did not place that frame.
+
+        It is that of the pose by points. That by points and edges would be four times as sure as it is right: the edges
+        of neighbouring keyframes are the same.
+        """
+        if self.last is None or self.last[0] != t_us:
+            return np.full((6, 6), np.nan)
+        return self.last[1].covariance
+
     def all_segments(self) -> list[Segment]:
         """The maps that were lost or given and the one at hand."""
         self.mapper.wait()
@@ -180,7 +195,7 @@ class Odometry:
 
     def _look_for_start(self, frame: PointFrame) -> Start | None:
         before = self.bootstrap.num_attempts
-        start = self.bootstrap.add(frame)
+        start = self.bootstrap.add(frame, self.gyro)
         self.num_attempts += self.bootstrap.num_attempts - before
         return start
 
@@ -251,11 +266,20 @@ class Odometry:
         self.relocaliser.seek([each.map for each in self.segments])
         return TrackingState.LOST
 
+    def _turned(self, t_us: int) -> list[np.ndarray]:
+        """The last pose turned as the gyroscope tells; none without."""
+        if self.gyro is None or not self.recent:
+            return []
+        turn = self.gyro.turn(self.recent[-1][0], t_us)
+        return [] if turn is None else [np.vstack([turn.T @ self.T_cam_world[:3], self.T_cam_world[3:]])]
+
     def _move(self, frame: PointFrame, pose: PointPose) -> None:
         """The frame's pose becomes the last one."""
         self.failures = 0
         self.change = pose.T_cam_world @ np.linalg.inv(self.T_cam_world)
         self.twist = mean_twist([self.recent[-1], (frame.t_us, pose.T_cam_world)]) if self.recent else np.zeros(6)
+        if self.gyro is not None and self.recent:
+            self.gyro.learn(self.recent[-1][0], frame.t_us, self.twist[3:])
         self.T_cam_world, self.inlier_share = pose.T_cam_world, pose.num_inliers / len(pose.rows)
         self.recent.append((frame.t_us, pose.T_cam_world))
         if frame.t_us <= self.verify_until_us:
@@ -279,7 +303,7 @@ class Odometry:
         image = mapper.edge_image(pose.T_cam_world, pose.seen.points, events(t_us, half_s), mean_twist(motion))
         found = place_by_edges(mapper.imager, image, mapper.hosts, pose, config)
         if found.T_cam_world is not None and not found.is_doubtful:
-            self.bend = found.T_cam_world @ np.linalg.inv(pose.T_cam_world)
+            self.bend = found.T_cam_world @ inverse(pose.T_cam_world)
         return found.is_doubtful
 
     def _around(self, t_us: int) -> TimedPoses:

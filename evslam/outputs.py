@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,10 +21,9 @@ from evslam.viz.batch_log import load_batch_log
 from evslam.viz.images import save_compensation, save_panorama
 from evslam.viz.plots import plot_run
 
-BATCH_COLUMNS = (
-    "t_ref_us,vx,vy,vz,wx,wy,wz,state,contrast,evaluations,num_events,"
-    "cov_wx_wx,cov_wx_wy,cov_wx_wz,cov_wy_wy,cov_wy_wz,cov_wz_wz"
-)
+_TWIST = ("vx", "vy", "vz", "wx", "wy", "wz")
+COVARIANCE_COLUMNS = [f"cov_{a}_{b}" for a, b in combinations_with_replacement(_TWIST, 2)]  # the upper triangle
+BATCH_COLUMNS = ["t_ref_us", *_TWIST, "state", "contrast", "evaluations", "num_events", *COVARIANCE_COLUMNS]
 CHECKPOINT_FILE = "checkpoint.pt"
 ONLINE_FILE = "trajectory_online.txt"
 POSED = (TrackingState.TRACKING, TrackingState.SPARSE)
@@ -47,13 +47,13 @@ class RunWriter:
         self.trajectory = TrajectoryWriter(folder / ONLINE_FILE, resume=resume)
         self.batches: IO[str] = (folder / "batches.csv").open("a" if resume else "w", encoding="ascii")
         if not resume:
-            self.batches.write(BATCH_COLUMNS + "\n")
+            self.batches.write(",".join(BATCH_COLUMNS) + "\n")
 
     def write(self, result: TrackResult) -> None:
         """Append one batch; poses are written when it is tracked or bridged, never when it is lost."""
         twist = ",".join(f"{value:.9g}" for value in result.twist.tolist())
         numbers = f"{result.contrast:.6g},{result.evaluations},{result.num_events}"
-        upper = result.covariance[3:, 3:][tuple(torch.triu_indices(3, 3))]
+        upper = result.covariance[tuple(torch.triu_indices(6, 6))]
         covariance = ",".join("" if math.isnan(value) else f"{value:.6g}" for value in upper.tolist())
         self.batches.write(f"{result.t_ref_us},{twist},{result.state.value},{numbers},{covariance}\n")
         if result.state not in POSED:
@@ -80,10 +80,10 @@ class RunWriter:
         latency_us = self.latency_us if latency_ms is None else round(1000 * latency_ms)
         save_trajectory(Trajectory(final.t_us - latency_us, final.poses), self.folder / "trajectory.txt")
 
-    def write_keyframes(self, keyframes: Trajectory) -> None:
-        """keyframes.txt, with the times of the events."""
-        shifted = Trajectory(keyframes.t_us - self.latency_us, keyframes.poses)
-        save_trajectory(shifted, self.folder / "keyframes.txt")
+    def write_keyframes(self, keyframes: Trajectory, latency_ms: float | None) -> None:
+        """keyframes.txt; arguments as those of `write_final`."""
+        latency_us = self.latency_us if latency_ms is None else round(1000 * latency_ms)
+        save_trajectory(Trajectory(keyframes.t_us - latency_us, keyframes.poses), self.folder / "keyframes.txt")
 
     def checkpoint(self, state: dict[str, Any]) -> None:
         """Save what a resumed run needs; replaces the earlier checkpoint in one step."""

@@ -53,17 +53,13 @@ def run(options: RunOptions, config: Config) -> dict[str, Any]:
     torch.set_num_threads(config.run.threads)
     torch.manual_seed(config.seed)
     session = open_session(options, config)
-    viewer: Viewer = (
-        LiveViewer((session.camera.size.height, session.camera.size.width)) if options.view else StubViewer()
-    )
+    viewer: Viewer = LiveViewer() if options.view else StubViewer()
     out = prepare_run_dir(options.out, overwrite=options.overwrite, resume=options.resume)
     checkpoint = _checkpoint(out, config) if options.resume else None
     (out / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     (out / "versions.txt").write_text("".join(f"{k}: {v}\n" for k, v in versions().items()), encoding="utf-8")
     with _logging_to(out / "run.log", append=checkpoint is not None):
         mode = checkpoint["mode"] if checkpoint else _mode(session, config, options)
-        if config.gyro.use and mode != "rotation":
-            raise ConfigError(f"the gyroscope serves mode rotation only, this is {mode}; run without --imu")
         latency_us = round(1000 * config.sensor.latency_ms)
         writer = RunWriter(out, latency_us, resume=checkpoint is not None)
         loop = _Loop(session, config, mode, options, viewer, writer)
@@ -91,10 +87,12 @@ class _Loop:
         self.session, self.config, self.mode, self.options = session, config, mode, options
         self.viewer, self.writer = viewer, writer
         self.slam: RotationSlam | SpatialSlam
+        self.imu = session.imu(config)
+        gyro = None if self.imu is None else self.imu.imu
         if mode == "rotation":
-            self.slam, self.batching = RotationSlam(session.camera, config, session.gyro(config)), config.batch
+            self.slam, self.batching = RotationSlam(session.camera, config, gyro), config.batch
         else:
-            self.slam, self.batching = SpatialSlam(session.camera, config), config.frame.batching
+            self.slam, self.batching = SpatialSlam(session.camera, config, gyro), config.frame.batching
         self.tally = Tally()
         self.noise = session.noise_filter(config)
         self.next_us = session.start_us
@@ -145,7 +143,7 @@ class _Loop:
         if isinstance(self.slam, RotationSlam):
             figures = finish_rotation(self.slam, self.config, self.writer)
         else:
-            figures = finish_spatial(self.slam, self.config, self.writer)
+            figures = finish_spatial(self.slam, self.config, self.writer, self.imu)
         self.tally.refine_wall_s = time.perf_counter() - wall
         self.tally.wall_s += self.tally.refine_wall_s
         self.tally.cpu_s += time.process_time() - cpu
@@ -161,15 +159,12 @@ class _Loop:
             self.sharpest is None or result.contrast > self.sharpest[1].contrast
         ):
             self.sharpest = batch, result
-        image = None
-        if self.options.view:
-            image = self.slam.picture(batch, result)
-        self.viewer.update(result, image)
 
     def _show(self, bar: tqdm[Any], batch: EventBatch, result: TrackResult) -> None:
         tally = self.tally
         speed = f"{tally.events / max(tally.wall_s, 1e-9) * 1e-6:.2f} Mev/s"
         factor = (self.next_us - self.session.start_us) * 1e-6 / max(tally.wall_s, 1e-9)
+        self.viewer.update(result, lambda: self.slam.picture(batch, result), factor)
         bar.set_postfix_str(f"{speed}, {factor:.2f}x real time, {result.state.value}", refresh=False)
         bar.update(min((batch.stop_us - batch.start_us) * 1e-6, (bar.total or 0) - bar.n))
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from evslam.batching import BearingTable, packets
 from evslam.config import Config
 from evslam.errors import ConfigError, DataError
 from evslam.geometry.camera import Camera
+from evslam.inertial.signal import InertialSignal, prepare
+from evslam.io.extrinsics import read_T_cam_imu
 from evslam.io.recording import Recording, open_recording
+from evslam.io.transforms import parse_transform
 from evslam.noise import NoiseFilter
 from evslam.prefetch import read_ahead
-from evslam.types import EventBatch, Imu, SensorSize
+from evslam.types import EventBatch, SensorSize
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,17 +56,39 @@ class Session:
     start_us: int
     stop_us: int
 
-    def gyro(self, config: Config) -> Imu | None:
-        """The recording's IMU, if the configuration asks for it.
+    def imu(self, config: Config) -> InertialSignal | None:
+        """The recording's IMU in camera axes, if the configuration asks for it; what was mended is logged.
 
         Raises:
-            DataError: there is none.
+            DataError: there is none, or it cannot be used.
+            CalibrationError: its place is given in a way that cannot be read.
         """
         if not config.gyro.use:
             return None
-        if self.recording.imu is None or len(self.recording.imu.t_us) < 2:
-            raise DataError(f"{self.recording.path}: no IMU to use; run without --imu, or add imu.txt")
-        return self.recording.imu
+        recording = self.recording
+        if recording.imu is None or len(recording.imu.t_us) < 2:
+            raise DataError(f"{recording.path}: no IMU to use; run without --imu, or add imu.txt")
+        source, T_cam_imu = self._place_of_imu(config.gyro.T_cam_imu)
+        signal = prepare(recording.imu, T_cam_imu)
+        for note in (f"T_cam_imu: {source}", *signal.notes):
+            log.info("%s", note)
+        if signal.t_us[-1] <= self.start_us or signal.t_us[0] >= self.stop_us:
+            raise DataError(
+                f"{recording.path}: the IMU covers {signal.t_us[0]} to {signal.t_us[-1]} us, the events to process "
+                f"{self.start_us} to {self.stop_us} us; run without --imu, or bring both to one clock"
+            )
+        return signal
+
+    def _place_of_imu(self, given: str) -> tuple[str, np.ndarray | None]:
+        """T_cam_imu (7,) and in words where it comes from."""
+        beside = self.recording.beside
+        if given:
+            return given, parse_transform(given)
+        if beside.calibration is not None:
+            found = read_T_cam_imu(beside.calibration, self.recording.size, beside.camera)
+            if found is not None:
+                return f"{beside.calibration}#{found[0]}", found[1]
+        return "not known, the IMU's place and axes are taken to be the camera's", None
 
     def noise_filter(self, config: Config) -> NoiseFilter:
         """A filter for the session's events from the first one on."""

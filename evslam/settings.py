@@ -183,19 +183,24 @@ class RelocaliseConfig:
 
 @dataclass(frozen=True)
 class GyroConfig:
-    """Use of a gyroscope whose axes are the camera's.
+    """Use of an IMU.
 
     Attributes:
         use: take it, if the recording has one; refuse to run if it has none.
+        T_cam_imu: pose of the IMU in the camera frame, "x y z qx qy qz qw" or FILE#KEY of a calibration file; empty for
+            that of the recording's calibration, or, where that has none, the camera's own place and axes.
         bias_time_s: the bias is the mean difference from the events over so many seconds.
         max_latency_ms: the latency of the events is searched for up to here.
         min_spread: standard deviation of the angular velocity in rad/s below which no latency is told.
+        turn_weight: of the turn since the last frame in the pose of a frame, against 1 for a landmark (6dof only).
     """
 
     use: bool
+    T_cam_imu: str
     bias_time_s: float
     max_latency_ms: float
     min_spread: float
+    turn_weight: float
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from evslam.tracking.front_end import FrontEnd
 from evslam.tracking.gyro import Gyro
 from evslam.tracking.motion import ConstantVelocity
 from evslam.tracking.velocity import VelocityTracker
-from evslam.types import EventBatch, Imu, TrackingState, TrackResult
+from evslam.types import EventBatch, Imu, Picture, TrackingState, TrackResult, Trajectory
 
 _BEFORE_US = 1_000_000  # that the map of an earlier recording ends before this one
 
@@ -37,8 +37,8 @@ class EventSlam(Protocol):
             Pose and twist at the batch's t_ref, and how far to trust them.
         """
 
-    def picture(self, batch: EventBatch, result: TrackResult) -> np.ndarray:
-        """(H, W) image of the last batch's events, for a viewer."""
+    def picture(self, batch: EventBatch, result: TrackResult) -> Picture:
+        """What a viewer shows after the last batch."""
 
     @property
     def pace(self) -> float:
@@ -108,10 +108,10 @@ class RotationSlam:
         rate = None if self.gyro is None else self.gyro.rate(batch.start_us, batch.stop_us)
         return None if rate is None else np.concatenate([np.zeros(3), rate])
 
-    def picture(self, batch: EventBatch, result: TrackResult) -> np.ndarray:
-        """(H, W) the batch's events, compensated by the motion that was found."""
+    def picture(self, batch: EventBatch, result: TrackResult) -> Picture:
+        """The batch's events, compensated by the motion that was found."""
         with torch.no_grad():
-            return self.tracker.contrast(batch).iwe(result.twist.to(batch.t)).cpu().numpy()
+            return Picture(self.tracker.contrast(batch).iwe(result.twist.to(batch.t)).cpu().numpy())
 
     @property
     def pace(self) -> float:
@@ -139,12 +139,14 @@ class SpatialSlam:
     Args:
         camera: calibrated camera.
         config: resolved configuration.
+        imu: a gyroscope to expect turns from; None does without.
     """
 
-    def __init__(self, camera: Camera, config: Config) -> None:
+    def __init__(self, camera: Camera, config: Config, imu: Imu | None = None) -> None:
         self.canvas = Canvas.of(camera, config.frame.canvas_width, config.frame.canvas_margin)
-        self.front_end = FrontEnd(camera, self.canvas, config)
-        self.odometry = Odometry(config, self.canvas, in_thread)
+        self.gyro = Gyro(imu, config.gyro) if imu is not None else None
+        self.front_end = FrontEnd(camera, self.canvas, config, self.gyro)
+        self.odometry = Odometry(config, self.canvas, in_thread, self.gyro)
 
     def process(self, batch: EventBatch) -> TrackResult:
         """One step: track points on the batch's event image, place the camera by their landmarks, extend the map.
@@ -167,7 +169,7 @@ class SpatialSlam:
             contrast=self.odometry.inlier_share,
             evaluations=0,
             num_events=batch.num_events,
-            covariance=torch.full((6, 6), torch.nan, dtype=torch.float64),
+            covariance=torch.from_numpy(self.odometry.covariance(frame.t_us)),
         )
 
     def look_in(self, map_: SparseMap, start_us: int) -> None:
@@ -183,10 +185,21 @@ class SpatialSlam:
         self.front_end.points.next_id = 1 + max(int(keyframe.ids.max(initial=-1)) for keyframe in map_.keyframes)
         self.odometry.look_in(map_)
 
-    def picture(self, batch: EventBatch, result: TrackResult) -> np.ndarray:
-        """(H, W) the latest events, motion-compensated, on the canvas."""
-        assert self.front_end.frame is not None
-        return self.front_end.frame.votes
+    def picture(self, batch: EventBatch, result: TrackResult) -> Picture:
+        """The latest events on the canvas, the edges of the last keyframes in them, and the map."""
+        canvas, mapper, frame = self.canvas, self.odometry.mapper, self.front_end.frame
+        image = np.zeros((canvas.height, canvas.width), np.float32) if frame is None else frame.votes
+        keyframes = list(mapper.map.keyframes)
+        if not self.odometry.is_started or not mapper.hosts:
+            return Picture(image)
+        pose = self.odometry.best_pose
+        seen = np.concatenate([host.world_points for host in mapper.hosts]) @ pose[:3, :3].T + pose[:3, 3]
+        seen = seen[seen[:, 2] > 0]
+        pixels = canvas.pixels(seen[:, :2] / seen[:, 2:])
+        inside = ((pixels >= 0) & (pixels < (canvas.width, canvas.height))).all(1)
+        poses = camera_poses(np.stack([keyframe.T_cam_world for keyframe in keyframes]))
+        times = np.array([keyframe.t_us for keyframe in keyframes])
+        return Picture(image, pixels[inside], seen[inside, 2], mapper.points(), Trajectory(times, poses))
 
     @property
     def pace(self) -> float:
@@ -195,9 +208,12 @@ class SpatialSlam:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on after the last batch."""
-        return {"front_end": self.front_end.state_dict(), "odometry": self.odometry.state_dict()}
+        parts: dict[str, Any] = {"front_end": self.front_end, "odometry": self.odometry, "gyro": self.gyro}
+        return {name: None if part is None else part.state_dict() for name, part in parts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of an earlier run."""
         self.front_end.load_state_dict(state["front_end"])
         self.odometry.load_state_dict(state["odometry"])
+        if self.gyro is not None:
+            self.gyro.load_state_dict(state["gyro"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -131,11 +131,13 @@ class TrackResult:
         twist: (6,) float64 (v, omega) in the camera frame at t_ref; omega in rad/s; v in scene depths per
             second while depth is unknown; v is zero in rotation mode.
         state: what the tracker can say about this batch.
-        contrast: objective of the motion-compensated batch divided by that of the uncompensated batch.
+        contrast: objective of the motion-compensated batch divided by that of the uncompensated batch; mode 6dof: share
+            of the points that agree with the map.
         evaluations: objective evaluations spent.
         num_events: events used.
-        covariance: (6, 6) float64 of the twist as measured from the batch alone; NaN where it was not measured, zero
-            for what is not estimated.
+        covariance: (6, 6) float64 of (v, omega). Mode rotation: of the twist as measured from the batch alone, zero for
+            what is not estimated. Mode 6dof: of the pose against the map at hand, T_world_cam exp((v, omega)) in the
+            camera frame, v in units of the map, omega in rad. NaN where it was not measured.
         path: poses at more times of the batch's interval, where they are known; None where t_ref is all.
     """
 
@@ -207,3 +209,21 @@ class PointMap:
 
     points: np.ndarray
     confidence: np.ndarray
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a viewer shows of a moment, beside the pose.
+
+    Attributes:
+        image: (H, W) the latest events, motion-compensated.
+        pixels: (N, 2) map points in the image; depth: (N,) of these.
+        points: (P, 3) the map, world frame.
+        keyframes: their poses; None where there are none.
+    """
+
+    image: np.ndarray
+    pixels: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
+    depth: np.ndarray = field(default_factory=lambda: np.empty(0))
+    points: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
+    keyframes: Trajectory | None = None

@@ -82,6 +82,17 @@ def test_twist_is_the_motion_of_the_camera() -> None:
     assert np.quantile(error, 0.9) < 0.15 * np.median(speed)  # the map's adjustment is felt for a frame
 
 
+def test_covariance_tells_how_sure_the_pose_is() -> None:
+    one = odometry()
+    assert one.add(FRAMES[0], no_events) is TrackingState.STARTING
+    assert np.isnan(one.covariance(FRAMES[0].t_us)).all()
+    feed(one, FRAMES[1:200])
+    assert np.isnan(one.covariance(FRAMES[198].t_us)).all()
+    v, w = np.sqrt(np.diag(one.covariance(FRAMES[199].t_us))).reshape(2, 3)
+    assert 0.05 < np.degrees(w).min() < np.degrees(w).max() < 0.5
+    assert 0.001 < v.min() < v.max() < 0.01  # of the median depth
+
+
 def test_mapping_in_a_thread_gives_the_same_poses(whole: tuple[Odometry, list[TrackingState], np.ndarray]) -> None:
     states, poses = feed(odometry(in_thread), FRAMES[:200])
     assert states == whole[1][:200]

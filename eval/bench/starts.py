@@ -43,7 +43,9 @@ def first_poses(path: Path, start_s: float, patience_s: float, config: Config) -
         Poses as told, the time of the begin in microseconds, what a start was waited for last.
     """
     session = open_session(RunOptions(path, Path(), start_s=start_s, duration_s=patience_s + START_S), config)
-    slam, times, poses = SpatialSlam(session.camera, config), list[int](), list[np.ndarray]()
+    imu = session.imu(config)
+    slam = SpatialSlam(session.camera, config, None if imu is None else imu.imu)
+    times, poses = list[int](), list[np.ndarray]()
     batched = replace(config, batch=config.frame.batching)
     for batch in session.batches(batched, session.start_us, lambda: slam.pace):
         result = slam.process(batch)
@@ -100,10 +102,11 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=10, help="start times per recording (default: 10)")
     parser.add_argument("--patience", type=float, default=6.0, help="seconds that a start may take (default: 6)")
     parser.add_argument("--look", type=float, default=3.0, help="the same where the camera only turns (default: 3)")
+    parser.add_argument("--imu", action="store_true", help="use the gyroscope")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key")
     parser.add_argument("--out", type=Path, help="JSON file with every trial")
     arguments = parser.parse_args()
-    config = load_config(overrides=["mode=6dof", *arguments.set])
+    config = load_config(overrides=["mode=6dof", f"gyro.use={str(arguments.imu).lower()}", *arguments.set])
     moving = [r for path in arguments.recordings for r in trials(path, arguments.number, arguments.patience, config)]
     turning = [r for path in arguments.turning for r in trials(path, arguments.number, arguments.look, config)]
     for rows, table in ((moving, summary), (turning, false_starts)):

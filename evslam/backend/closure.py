@@ -68,8 +68,8 @@ def _compare(trajectory: RotationTrajectory, pair: Revisit, config: RelocaliseCo
     spline, flat = trajectory.spline(), grid.zeros()
     early = np.linspace(pair.early_s - _EARLY_S / 2, pair.early_s + _EARLY_S / 2, 4 * _NODES)
     late = np.linspace(pair.late_s - _LATE_S / 2, pair.late_s + _LATE_S / 2, _NODES)
-    SphereContrast(trajectory.events(early), grid).add_to(flat, spline.rotation(early).as_matrix())
-    events, rotations = trajectory.events(late), spline.rotation(late).as_matrix()
+    SphereContrast(trajectory.events(early), grid).add_to(flat, spline.matrices(early))
+    events, rotations = trajectory.events(late), spline.matrices(late)
     if events.num_events == 0:
         return None
     place = find_place(events, rotations, (grid, flat), Rotation.identity(1), config)

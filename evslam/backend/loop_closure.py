@@ -85,12 +85,16 @@ def close_loops(map_: SparseMap, loops: list[Loop], canvas: Canvas, config: Loop
         config: weights and limits.
 
     Returns:
-        The loops that the bent map agrees with.
+        The loops that the bent map agrees with; if there are none, the map stays as it is.
     """
-    result = _optimise(map_, loops, config)
-    error = result.error[-len(loops) :]
-    kept = [loop for loop, off in zip(loops, error, strict=True) if off < config.max_error]
-    bend(map_, result.nodes)
+    kept = loops
+    while kept:
+        result = _optimise(map_, kept, config)
+        error = result.error[-len(kept) :]
+        before, kept = kept, [loop for loop, off in zip(kept, error, strict=True) if off < config.max_error]
+        if len(kept) == len(before):
+            bend(map_, result.nodes)
+            break
     for loop in kept:
         _join(map_, loop, canvas.focal, config)
     map_.revisits += [(loop.old, loop.new) for loop in kept]

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from evslam.backend.match_kernels import clear_matches, near_matches
 from evslam.backend.places import View
 from evslam.backend.two_way_fit import Sight, fit_two_ways
+from evslam.geometry.rigid import inverse
 from evslam.geometry.similarity import Similarity
 from evslam.multiview.pose import PoseFit, PoseSettings, estimate_pose
 from evslam.settings_mapping import LoopConfig
@@ -47,7 +48,7 @@ def match_views(old: View, new: View, focal: float, config: LoopConfig) -> LoopM
     ours = Sight(old.points[rows[:, 0]], old.bearing[rows[:, 0]])
     theirs = Sight(new.points[rows[:, 1]], new.bearing[rows[:, 1]])
     scale = float(np.median((ours.points @ pose[:3, :3].T + pose[:3, 3])[:, 2] / theirs.points[:, 2]))
-    back = _pose(np.linalg.inv(pose), scale * theirs.points, ours.bearing, focal, config)
+    back = _pose(inverse(pose), scale * theirs.points, ours.bearing, focal, config)
     if back is None or scale <= 0 or _turn_deg(back.T_cam_world @ pose) > config.max_turn_deg:
         return None
     start = Similarity(pose[None, :3, :3], pose[None, :3, 3] / scale, np.array([1 / scale]))

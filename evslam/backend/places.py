@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from evslam.geometry.canvas import Canvas
+from evslam.geometry.rigid import inverse
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings_mapping import PlacesConfig
 
@@ -54,7 +55,7 @@ def view_of(map_: SparseMap, index: int, canvas: Canvas, config: PlacesConfig) -
     parts = [map_.points[landmark]]
     for each in near:
         if each.edges is not None:
-            T_world_cam = np.linalg.inv(each.T_cam_world)
+            T_world_cam = inverse(each.T_cam_world)
             parts.append(each.edges.points(canvas) @ T_world_cam[:3, :3].T + T_world_cam[:3, 3])
     world = np.concatenate(parts)
     landmark = np.concatenate([landmark, np.full(len(world) - len(landmark), -1)])

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cholesky_banded, solve_banded
+from scipy.linalg import cholesky_banded
+from scipy.linalg.lapack import dtbtrs
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
@@ -78,7 +79,8 @@ class SplineContrast:
         num_free: int,
         prior: Priors,
     ) -> None:
-        self.contrast, self.samples, self.control, self.num_free = contrast, samples, spline.control, num_free
+        self.contrast, self.samples, self.num_free = contrast, samples, num_free
+        self.control = spline.control.as_quat()
         times = spline.control_times
         self.spacing, self.held = np.diff(times), prior.held(times)
         self.tied = prior.tied(times)[len(times) - num_free :] * _TIE * prior.focal**2 / num_free
@@ -91,13 +93,11 @@ class SplineContrast:
 
     def moved(self, delta: np.ndarray) -> Rotation:
         """All control rotations after small rotations (num_free, 3)."""
-        fixed = len(self.control) - self.num_free
-        free = Rotation.from_rotvec(delta) * self.control[fixed:]
-        return Rotation.concatenate([self.control[:fixed], free]) if fixed else free
+        return Rotation.from_quat(spline_kernels.turned(self.control, delta))
 
     def gradient(self, delta: np.ndarray) -> tuple[float, np.ndarray]:
         """Contrast over that at the start, less the prior, and the gradient (num_free, 3)."""
-        control = self.moved(delta)
+        control = spline_kernels.turned(self.control, delta)
         rotation, jacobian = self.samples.jacobian(control)
         value, torque, _ = self.contrast.gradient(rotation)
         slope = spline_kernels.pull_back(self.samples.first, jacobian, torque, len(control))
@@ -111,9 +111,9 @@ class SplineContrast:
         penalty += self.stiffness * float((delta**2).sum()) + float((pulled * apart).sum())
         return value / self.scale - penalty, slope
 
-    def _prior(self, control: Rotation) -> tuple[float, np.ndarray]:
+    def _prior(self, control: np.ndarray) -> tuple[float, np.ndarray]:
         """Penalty on third differences, and its gradient (K, 3); steps are divided by their duration."""
-        steps, inward = spline_kernels.steps(control.as_quat())
+        steps, inward = spline_kernels.steps(control)
         rate, unit = steps / self.spacing[:, None], self.spacing[1:-1, None]
         third = (rate[2:] - 2 * rate[1:-1] + rate[:-2]) * unit * self.held[:, None]
         weighted, pull = 2 * self.penalty * third * unit, np.zeros_like(steps)
@@ -171,20 +171,16 @@ def sharpen(problem: SplineContrast, max_evaluations: int, tolerance: float) -> 
     Returns:
         All control rotations, and the evaluations spent.
     """
-    lower = cholesky_banded(problem.curvature(), lower=True)
-    width, size = lower.shape
-    upper = np.zeros_like(lower)  # its transpose
-    for k in range(width):
-        upper[width - 1 - k, k:] = lower[k, : size - k]
+    lower = np.asfortranarray(cholesky_banded(problem.curvature(), lower=True))
 
     def unscaled(z: np.ndarray) -> np.ndarray:
-        return np.asarray(solve_banded((0, width - 1), upper, z)).reshape(-1, 3)
+        return np.asarray(dtbtrs(lower, z, uplo="L", trans="T")[0]).reshape(-1, 3)
 
     def negative(z: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = problem.gradient(unscaled(z))
-        return -value, -np.asarray(solve_banded((width - 1, 0), lower, slope.ravel()))
+        return -value, -np.asarray(dtbtrs(lower, slope.ravel(), uplo="L")[0]).ravel()
 
     options = {"maxfun": max_evaluations, "maxcor": _MEMORY, "ftol": tolerance, "gtol": 0.0}
     search: Any = minimize
-    found = search(negative, np.zeros(size), jac=True, method="L-BFGS-B", options=options)
+    found = search(negative, np.zeros(lower.shape[1]), jac=True, method="L-BFGS-B", options=options)
     return problem.moved(unscaled(found.x)), int(found.nfev)

@@ -112,7 +112,7 @@ class RotationTrajectory:
         start, stop = ((us - self.start_us) * _US for us in (batch.start_us, batch.stop_us))
         nodes = np.linspace(start, stop, self.config.nodes_per_knot + 1)
         t = few.t.cpu().numpy().astype(np.float64) + (batch.t_ref_us - self.start_us) * _US
-        return sphere_events(t, few.bearing.cpu().numpy(), nodes), self._around(start).rotation(nodes).as_matrix()
+        return sphere_events(t, few.bearing.cpu().numpy(), nodes), self._around(start).matrices(nodes)
 
     def jump(self, start_us: int, turn: Rotation) -> None:
         """Turn what comes after a time from the left, in world axes."""
@@ -164,7 +164,7 @@ class RotationTrajectory:
         self.kept.append((t[: count : self.stride], bearing[: count : self.stride]))
         self.recent, self.retired = (t[count:], bearing[count:]), stop
         self._thin()
-        return sphere_events(t[:count], bearing[:count], nodes), spline.rotation(nodes).as_matrix()
+        return sphere_events(t[:count], bearing[:count], nodes), spline.matrices(nodes)
 
     def refine(self) -> int:
         """Adjust the whole trajectory, coarse to fine; the first rotation stays the identity. Returns evaluations."""
@@ -186,7 +186,7 @@ class RotationTrajectory:
         spline, grid = self.spline(), panorama_grid(self.config, width)
         nodes = _nodes(spline.knots, self.config.nodes_per_knot)
         flat = grid.zeros()
-        SphereContrast(self.events(nodes), grid).add_to(flat, spline.rotation(nodes).as_matrix())
+        SphereContrast(self.events(nodes), grid).add_to(flat, spline.matrices(nodes))
         return grid.pixels(flat).copy()
 
     def events(self, nodes: np.ndarray) -> SphereEvents:

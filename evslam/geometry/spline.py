@@ -74,7 +74,11 @@ class RotationSpline:
 
     def rotation(self, t: np.ndarray) -> Rotation:
         """R(t) at times (S,) within the span."""
-        return Rotation.from_matrix(self.at(t).jacobian(self.control)[0])
+        return Rotation.from_matrix(self.matrices(t))
+
+    def matrices(self, t: np.ndarray) -> np.ndarray:
+        """R(t) (S, 3, 3) at times (S,) within the span."""
+        return self.at(t).jacobian(self.control.as_quat())[0]
 
     def angular_velocity(self, t: np.ndarray, step: float = 1e-4) -> np.ndarray:
         """(S, 3) rad/s in body axes, by central differences over +-step seconds, one-sided at the ends."""
@@ -109,11 +113,12 @@ class SplineSamples:
             result = result * Rotation.from_rotvec(self.share[:, j, None] * steps[self.first + j])
         return result
 
-    def jacobian(self, control: Rotation) -> tuple[np.ndarray, np.ndarray]:
-        """R (S, 3, 3) at the times, and J (S, degree + 1, 3, 3): small rotations e of the control rotations from the
-        left turn R from the left by sum_j J[:, j] e[first + j], all in world axes.
+    def jacobian(self, control: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For control rotations (K, 4) as quaternions: R (S, 3, 3) at the times, and J (S, degree + 1, 3, 3): small
+        rotations e of the control rotations from the left turn R from the left by sum_j J[:, j] e[first + j], all in
+        world axes.
         """
-        rotation, jacobian = spline_kernels.evaluate(control.as_quat(), self.first, self.share)
+        rotation, jacobian = spline_kernels.evaluate(control, self.first, self.share)
         return rotation, jacobian
 
 

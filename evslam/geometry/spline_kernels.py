@@ -116,6 +116,22 @@ def left_jacobians(v: Any) -> Any:
 
 
 @numba.njit(**_JIT)
+def turned(control: Any, delta: Any) -> Any:
+    """Quaternions (K, 4), the last of them turned from the left by rotation vectors delta (F, 3)."""
+    out, fixed = control.copy(), len(control) - len(delta)
+    for k in range(len(delta)):
+        v, q, turned_q = delta[k], control[fixed + k], out[fixed + k]
+        angle = np.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2])
+        part = np.sin(0.5 * angle) / angle if angle > 1e-12 else 0.5
+        x, y, z, w = part * v[0], part * v[1], part * v[2], np.cos(0.5 * angle)
+        turned_q[0] = w * q[0] + x * q[3] + y * q[2] - z * q[1]
+        turned_q[1] = w * q[1] - x * q[2] + y * q[3] + z * q[0]
+        turned_q[2] = w * q[2] + x * q[1] - y * q[0] + z * q[3]
+        turned_q[3] = w * q[3] - x * q[0] - y * q[1] - z * q[2]
+    return out
+
+
+@numba.njit(**_JIT)
 def steps(control: Any) -> Any:
     """Steps d_k = log(R_(k-1)^T R_k) (K - 1, 3), and their derivatives (K - 1, 3, 3): small rotations e of R_k and
     R_(k-1) from the left change d_k by D_k (e_k - e_(k-1)).

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from evslam.multiview.bundle import centres
 from evslam.multiview.sparse_map import SparseMap
 
 
-def covisible(map_: SparseMap, index: int, nearest: int, most: int, limits: tuple[float, float]) -> list[int]:
+@dataclass(frozen=True)
+class Sightlines:
+    """Where the keyframes of a map stand, centre (K, 3), and where they look, axis (K, 3)."""
+
+    centre: np.ndarray
+    axis: np.ndarray
+
+    @staticmethod
+    def of(map_: SparseMap) -> Sightlines:
+        poses = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])
+        return Sightlines(centres(poses), poses[:, 2, :3])
+
+
+def covisible(
+    map_: SparseMap, lines: Sightlines, index: int, nearest: int, most: int, limits: tuple[float, float]
+) -> list[int]:
     """Keyframes far from `index` in time that look at the same place from nearby, the most alike first.
 
     Args:
         map_: keyframes.
+        lines: of its keyframes.
         index: of the one in question.
         nearest: distance in the order of keyframes that counts as far.
         most: to return; they lie half of `nearest` apart.
         limits: largest angle between the viewing directions in rad, and distance over the median depth.
     """
-    poses = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])
-    centre = centres(poses)
-    angle = np.arccos(np.clip(poses[:, 2, :3] @ poses[index, 2, :3], -1, 1))
-    distance = np.linalg.norm(centre - centre[index], axis=1) / _median_depth(map_, index)
+    angle = np.arccos(np.clip(lines.axis @ lines.axis[index], -1, 1))
+    distance = np.linalg.norm(lines.centre - lines.centre[index], axis=1) / _median_depth(map_, index)
     unlike = angle / limits[0] + distance / limits[1]
-    far = np.abs(np.arange(len(poses)) - index) > nearest
+    far = np.abs(np.arange(len(lines.centre)) - index) > nearest
     chosen: list[int] = []
     for candidate in np.argsort(unlike, kind="stable").tolist():
         if unlike[candidate] > 1 or len(chosen) == most:

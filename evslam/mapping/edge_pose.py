@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evslam.geometry.rigid import inverse
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_match import match_edges
 from evslam.multiview.edges import EdgeImage, EdgePoints
@@ -27,7 +28,7 @@ class EdgeHost:
     @property
     def world_points(self) -> np.ndarray:
         """(N, 3) in the world."""
-        T_world_host = np.linalg.inv(self.T_cam_world)
+        T_world_host = inverse(self.T_cam_world)
         return self.points @ T_world_host[:3, :3].T + T_world_host[:3, 3]
 
     @staticmethod
@@ -68,7 +69,7 @@ def pose_from_edges(
     for radius in config.radius_px:
         world, bearing, normal = [seen.points], [seen.bearing], [np.zeros_like(seen.bearing)]
         for host in hosts:
-            T_world_host = np.linalg.inv(host.T_cam_world)
+            T_world_host = inverse(host.T_cam_world)
             pixel, across, found = match_edges(
                 imager, host.points, host.tangent, T_cam_world @ T_world_host, image, radius
             )

@@ -6,7 +6,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from evslam.mapping.covisibility import covisible
+from evslam.geometry.rigid import inverse
+from evslam.mapping.covisibility import Sightlines, covisible
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_match import match_edges
 from evslam.mapping.edge_sweep import spread, sweep_edges, sweep_range
@@ -32,7 +33,7 @@ def sweep_keyframe(map_: SparseMap, index: int, imager: EdgeImager, config: Link
     depth = depth[depth > 1e-3]
     if host.image is None or len(views) < _MIN_VIEWS or len(depth) < _MIN_LANDMARKS:
         return
-    poses = np.stack([pose for _, pose in views]) @ np.linalg.inv(host.T_cam_world)
+    poses = np.stack([pose for _, pose in views]) @ inverse(host.T_cam_world)
     span = sweep_range(1 / depth, imager.config.range_factor)
     found = sweep_edges(imager, host.image, [image for image, _ in views], poses, span)
     host.edges = spread(found, imager.config.cell_px, imager.config.max_points)
@@ -52,11 +53,11 @@ def link_edges(
 ) -> EdgeLinks | None:
     """Edges of the free keyframes among `views`, as seen by others of them, and what free keyframes see of the edges of
     older keyframes that look at the same place; None if there are none."""
-    links, revisits = _Links(map_, views, imager, config), _revisits(map_)
+    links, revisits, lines = _Links(map_, views, imager, config), _revisits(map_), Sightlines.of(map_)
     for view, free in zip(views, is_free, strict=True):
         if free:
             targets = [view + offset for offset in config.offsets if map_.are_neighbours(view, view + offset)]
-            again = covisible(map_, view, max(config.offsets, default=0), config.revisits, _limits(config))
+            again = covisible(map_, lines, view, max(config.offsets, default=0), config.revisits, _limits(config))
             wanted = dict.fromkeys(targets + again + revisits[view])
             links.add_host(view, [each for each in wanted if each in links.number_of])
             for host in again:
@@ -144,7 +145,7 @@ class _Links:
         if host not in self._hosts:
             keyframe = self.map.keyframes[host]
             assert keyframe.edges is not None
-            self._hosts[host] = keyframe.edges.points(self.imager.canvas), np.linalg.inv(keyframe.T_cam_world)
+            self._hosts[host] = keyframe.edges.points(self.imager.canvas), inverse(keyframe.T_cam_world)
         return self._hosts[host]
 
     def _world(self, host: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evslam.geometry.canvas import Canvas
+from evslam.geometry.rigid import inverse
 from evslam.mapping.edge_image import inverse_depth_grid
 from evslam.mapping.edge_kernels import CELL_PX
 from evslam.multiview.bundle import BundleProblem, BundleSettings, adjust
@@ -84,20 +85,20 @@ def _guess(map_: SparseMap, canvas: Canvas, config: LandmarkConfig, ids: np.ndar
     newest = map_.keyframes[-1]
     pose, known = newest.T_cam_world, newest.landmark >= 0
     depth = (map_.points[newest.landmark[known]] @ pose[:3, :3].T + pose[:3, 3])[:, 2]
-    pixel, inverse = canvas.pixels(newest.bearing[known])[depth > 0], 1 / depth[depth > 0]
-    if len(inverse) < _MIN_KNOWN or not len(ids):
+    pixel, inverse_depth = canvas.pixels(newest.bearing[known])[depth > 0], 1 / depth[depth > 0]
+    if len(inverse_depth) < _MIN_KNOWN or not len(ids):
         return
     row, _ = newest.rows_of(ids)
     bearing = newest.bearing[row]
-    grid = inverse_depth_grid(canvas, pixel, inverse)
+    grid = inverse_depth_grid(canvas, pixel, inverse_depth)
     cell = (canvas.pixels(bearing) // CELL_PX).astype(int).clip(0, np.array(grid.shape[::-1]) - 1)
     guess = grid[cell[:, 1], cell[:, 0]].astype(float)
     told = np.log(1 / np.maximum((found.points @ pose[:3, :3].T + pose[:3, 3])[:, 2], 1e-6) / guess)
     trust = np.where(found.in_front, (found.angle * canvas.focal / _NOISE_PX) ** 2, 0.0)
     share = trust / (trust + 1 / config.depth_spread**2)
-    inverse = guess * np.exp(share * np.clip(told, -1, 1))
-    points = np.concatenate([bearing, np.ones((len(ids), 1))], 1) / inverse[:, None]
-    T_world_cam = np.linalg.inv(pose)
+    inverse_depth = guess * np.exp(share * np.clip(told, -1, 1))
+    points = np.concatenate([bearing, np.ones((len(ids), 1))], 1) / inverse_depth[:, None]
+    T_world_cam = inverse(pose)
     world, old = points @ T_world_cam[:3, :3].T + T_world_cam[:3, 3], map_.landmarks(ids)
     map_.points[old[old >= 0]] = world[old >= 0]
     new = old < 0

@@ -13,7 +13,9 @@ from evslam.multiview.projection_kernels import JIT, MAX_ERROR_PX, move_pose, ob
 
 _FIRST_DAMPING, _LEAST_DAMPING = 1e-4, 1e-8
 _ACCEPTED, _REJECTED = 0.1, 10.0  # factors of the damping
+_PARAMETERS = 6
 _CONVERGED = 1e-9  # predicted relative decrease of the cost
+_SINGULAR = 1e12  # condition of a Hessian that determines no pose
 _MIN_SPREAD = 1e-3  # radians; smaller residuals do not lower the weight of a bearing
 
 
@@ -43,12 +45,26 @@ class PoseFit:
         cost: half the sum of weight * scale^2 * log(1 + error^2 / scale^2), pixels^2.
         hessian: (6, 6) of the cost by rotation vector and translation (w, v) in the camera frame: R <- exp(w) R,
             t <- exp(w) t + v. Its inverse times the variance of an error in pixels^2 is the covariance.
+        variance: of an error of weight 1 in one direction, pixels^2, estimated from the errors themselves; outliers
+            count as little as they do in the cost.
     """
 
     T_cam_world: np.ndarray
     error_px: np.ndarray
     cost: float
     hessian: np.ndarray
+    variance: float
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """(6, 6) of (v, w) in the camera frame, as in T_world_cam exp((v, w)): v in units of the points, w in radians.
+
+        It takes the points as known and their errors as independent. NaN where the errors leave the pose open.
+        """
+        if not np.isfinite(self.hessian).all() or np.linalg.cond(self.hessian) > _SINGULAR:
+            return np.full((6, 6), np.nan)
+        order = [3, 4, 5, 0, 1, 2]
+        return np.asarray(self.variance * np.linalg.inv(self.hessian)[np.ix_(order, order)])
 
 
 def estimate_pose(
@@ -81,7 +97,11 @@ def estimate_pose(
     pose, hessian, error = np.array(T_cam_world, float, order="C"), np.zeros((6, 6)), np.zeros(len(points))
     data = (points, bearing, normal, weight)
     cost = _fit(pose, data, (settings.focal, settings.scale_px), settings.iterations, hessian, error)
-    return PoseFit(pose, error, float(cost), hessian)
+    trust = weight / (1 + (error / settings.scale_px) ** 2)
+    rows = 2 - normal.any(1).astype(float)
+    spare = (trust * rows).sum() * (1 - _PARAMETERS / max(rows.sum(), _PARAMETERS + 1))
+    variance = float((trust * error**2).sum() / spare) if spare > 0 else 0.0
+    return PoseFit(pose, error, float(cost), hessian, variance)
 
 
 @njit(**JIT)
@@ -147,14 +167,32 @@ def robust_rotation(bearings_a: np.ndarray, bearings_b: np.ndarray, iterations: 
     Returns:
         R (3, 3), identity without bearings, and residual angles (N,) radians.
     """
-    a, b = _unit_vectors(bearings_a), _unit_vectors(bearings_b)
+    rotation, angle = _robust_rotation(_unit_vectors(bearings_a), _unit_vectors(bearings_b), iterations)
+    return rotation, angle
+
+
+@njit(**JIT)
+def _robust_rotation(a: Any, b: Any, iterations: int) -> Any:
     weight, rotation, angle = np.ones(len(a)), np.eye(3), np.zeros(len(a))
     for _ in range(iterations if len(a) else 0):
-        left, _, right = np.linalg.svd((weight[:, None] * b).T @ a)
+        product = np.zeros((3, 3))
+        for n in range(len(a)):
+            for i in range(3):
+                for j in range(3):
+                    product[i, j] += weight[n] * b[n, i] * a[n, j]
+        left, _, right = np.linalg.svd(product)
         left[:, 2] *= np.sign(np.linalg.det(left @ right))
         rotation = left @ right
-        angle = 2 * np.arcsin(np.clip(np.linalg.norm(b - a @ rotation.T, axis=1) / 2, 0.0, 1.0))
-        weight = 1 / (1 + (angle / max(np.median(angle), _MIN_SPREAD)) ** 2)
+        for n in range(len(a)):
+            square = 0.0
+            for i in range(3):
+                off = b[n, i]
+                for j in range(3):
+                    off -= rotation[i, j] * a[n, j]
+                square += off * off
+            angle[n] = 2 * np.arcsin(min(0.5 * np.sqrt(square), 1.0))
+        spread = max(np.median(angle), _MIN_SPREAD)
+        weight = 1 / (1 + (angle / spread) ** 2)
     return rotation, angle
 
 

@@ -13,6 +13,8 @@ from evslam.multiview.observations import Observations
 from evslam.multiview.pose import robust_rotation
 from evslam.multiview.two_view import two_view_hypotheses
 from evslam.settings_tracking import BootstrapConfig
+from evslam.tracking.gyro import Gyro
+from evslam.tracking.gyro_start import turned_hypotheses, turning_alike
 from evslam.tracking.start import Candidate, refine, rotation_cost
 from evslam.types import PointFrame
 
@@ -94,11 +96,12 @@ class Bootstrap:
         self.last_try_us: int | None = None
         self.num_attempts, self.reason, self.parallax_deg = 0, "no frames yet", 0.0
 
-    def add(self, frame: PointFrame) -> Start | None:
+    def add(self, frame: PointFrame, gyro: Gyro | None = None) -> Start | None:
         """One more frame; a start as soon as one is sure.
 
         Args:
             frame: points of the moment, later than all before.
+            gyro: tells the rotation between frames; None does without.
         """
         config = self.config
         self.frames.append(frame)
@@ -108,7 +111,7 @@ class Bootstrap:
         if frame.t_us - self.last_try_us < config.interval_s * 1e6:
             return None
         self.last_try_us = frame.t_us
-        return self._try(frame)
+        return self._try(frame, gyro)
 
     def _update_references(self, frame: PointFrame) -> None:
         """Forget references that share too few tracks with the frame or are too old; take a new one at times."""
@@ -123,7 +126,7 @@ class Bootstrap:
         while self.frames[0].t_us < references[0].t_us:
             self.frames.popleft()
 
-    def _try(self, frame: PointFrame) -> Start | None:
+    def _try(self, frame: PointFrame, gyro: Gyro | None) -> Start | None:
         config, reference = self.config, self.references[0]
         _, rows, now = np.intersect1d(reference.ids, frame.ids, assume_unique=True, return_indices=True)
         if len(rows) < config.min_common:
@@ -137,8 +140,13 @@ class Bootstrap:
             return self._refuse("waiting for a longer stretch of motion")
         self.num_attempts += 1
         frames = _spread(list(self.frames), config.num_frames)
-        hypotheses = two_view_hypotheses(before, after, self.focal, config.max_hypotheses)
-        candidates = refine(frames, [one.T_b_a for one in hypotheses], self.focal, config)
+        hypotheses = [one.T_b_a for one in two_view_hypotheses(before, after, self.focal, config.max_hypotheses)]
+        turn = None if gyro is None else gyro.turn(reference.t_us, frame.t_us)
+        if turn is not None:
+            hypotheses += turned_hypotheses(before, after, turn.T, self.focal)
+        candidates = refine(frames, hypotheses, self.focal, config)
+        if gyro is not None:
+            candidates = turning_alike(candidates, gyro)
         if not candidates:
             return self._refuse(_NO_PARALLAX)
         diagnosis = diagnose(candidates, self.focal, config)

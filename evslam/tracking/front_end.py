@@ -9,7 +9,9 @@ import numpy as np
 from evslam.config import Config
 from evslam.geometry.camera import Camera
 from evslam.geometry.canvas import Canvas
+from evslam.state import from_state, to_state
 from evslam.tracking.event_frame import EventFrame, FrameBuilder
+from evslam.tracking.gyro import Gyro
 from evslam.tracking.image_flow import rotation_flow
 from evslam.tracking.points import PointTracker
 from evslam.tracking.velocity import VelocityTracker
@@ -23,10 +25,12 @@ class FrontEnd:
         camera: calibrated camera.
         canvas: its undistorted image plane.
         config: resolved configuration.
+        gyro: tells how turns change from batch to batch; None does without.
     """
 
-    def __init__(self, camera: Camera, canvas: Canvas, config: Config) -> None:
+    def __init__(self, camera: Camera, canvas: Canvas, config: Config, gyro: Gyro | None = None) -> None:
         self.canvas, self.config = canvas, config
+        self.gyro, self.last_rate = gyro, None if gyro is None else np.zeros(3)
         self.builder = FrameBuilder(canvas, config.frame)
         self.points = PointTracker(canvas, config.points)
         self.rotation = VelocityTracker(camera, config.tracker, config.batch, "rotation")
@@ -37,15 +41,25 @@ class FrontEnd:
         """Points at the end of a batch, which follows the last one. While few events come, the camera rests: noise must
         not move the points, nor wear out the image."""
         points = self.points
+        turning = self._turning(batch)
         if self._rests(batch):
             points.rest(batch.stop_us)
             return PointFrame(batch.stop_us, points.ids, self.canvas.bearings(points.place), is_resting=True)
         if len(points.ids) < self.config.points.min_points:
             points.flow = self._flow(batch)
+        elif turning is not None:
+            points.expect(rotation_flow(turning, self.canvas.focal))
         self.frame = self.builder.build(batch, points.flow, points.median_speed)
         points.track(self.frame)
         bearing, votes = self.canvas.bearings(points.place), self.frame.votes.astype(np.float16)
         return PointFrame(batch.stop_us, points.ids, bearing, votes, self.frame.signed)
+
+    def _turning(self, batch: EventBatch) -> np.ndarray | None:
+        """Change (3,) rad/s of the angular velocity since the last batch, by the gyroscope; its bias cancels out."""
+        if self.gyro is None:
+            return None
+        before, self.last_rate = self.last_rate, self.gyro.rate(batch.start_us, batch.stop_us)
+        return None if before is None or self.last_rate is None else self.last_rate - before
 
     def _rests(self, batch: EventBatch) -> bool:
         """Whether far fewer events come than usual; a rest that goes on becomes usual in the end."""
@@ -58,13 +72,14 @@ class FrontEnd:
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on."""
-        return {name: part.state_dict() for name, part in self._parts.items()} | {"usual_rate": float(self.usual_rate)}
+        own = {"usual_rate": float(self.usual_rate), "last_rate": to_state(self.last_rate)}
+        return {name: part.state_dict() for name, part in self._parts.items()} | own
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of another front-end."""
         for name, part in self._parts.items():
             part.load_state_dict(state[name])
-        self.usual_rate = state["usual_rate"]
+        self.usual_rate, self.last_rate = state["usual_rate"], from_state(state["last_rate"], ())
 
     @property
     def _parts(self) -> dict[str, Any]:
@@ -77,7 +92,9 @@ class FrontEnd:
         return min(max(self.points.speed, step_px / longest), step_px / shortest)
 
     def _flow(self, batch: EventBatch) -> np.ndarray:
-        """Without points, the affine flow of the rotation that makes the batch sharpest."""
+        """Without points, the affine flow of the gyroscope's rotation, or of that which makes the batch sharpest."""
+        if self.last_rate is not None:
+            return rotation_flow(self.last_rate, self.canvas.focal)
         found = self.rotation.estimate(batch, np.zeros(6), warm=False)
         if found.state is not TrackingState.TRACKING:
             return np.zeros(6)

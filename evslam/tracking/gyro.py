@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 
+from evslam.geometry.turning import turned
 from evslam.settings import GyroConfig
 from evslam.types import Imu
 
 _US = 1e-6
+_LONGEST_GAP_US = 50_000
 _HALF_US = 5_000  # half of the interval over which rates are compared
 
 
@@ -20,7 +22,7 @@ class Gyro:
     """Rates of a gyroscope whose axes are the camera's, less a bias that tracked batches tell.
 
     Args:
-        imu: measurements on the clock of the events.
+        imu: measurements on the clock of the events, in camera axes.
         config: time constant of the bias, range of the latency.
 
     Attributes:
@@ -38,6 +40,22 @@ class Gyro:
         """Mean angular velocity (3,) in rad/s over an interval, without bias; None where there are no measurements."""
         raw = self._raw(start_us, stop_us)
         return None if raw is None else raw - self.bias
+
+    def turn(self, start_us: int, stop_us: int) -> np.ndarray | None:
+        """Rotation (3, 3) from the camera's axes at the end of an interval to those at its start, without bias.
+
+        None where the measurements do not cover it without a gap.
+        """
+        t_us = self.imu.t_us
+        if start_us < t_us[0] or stop_us > t_us[-1] or stop_us <= start_us:
+            return None
+        inside = slice(int(np.searchsorted(t_us, start_us, "right")), int(np.searchsorted(t_us, stop_us)))
+        if np.diff(t_us[inside.start - 1 : inside.stop + 1]).max() > _LONGEST_GAP_US:
+            return None
+        times = np.concatenate([[start_us], t_us[inside], [stop_us]])
+        ends = np.stack([np.interp([start_us, stop_us], t_us, column) for column in self.imu.gyro.T], 1)
+        rates = np.concatenate([ends[:1], self.imu.gyro[inside], ends[1:]]) - self.bias
+        return np.asarray(turned((times - start_us) * _US, rates)[-1].as_matrix())
 
     def learn(self, start_us: int, stop_us: int, omega: np.ndarray) -> None:
         """Take notice of the angular velocity (3,) that the events of an interval show."""

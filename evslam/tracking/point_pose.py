@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -12,6 +12,10 @@ from evslam.multiview.pose import PoseFit, PoseSettings, estimate_pose
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings_tracking import PoseConfig
 from evslam.types import PointFrame
+
+_SIGHTING = tuple(each.name for each in fields(PointSightings))
+_INFINITY = 1e6  # units of the map
+_HORIZON = np.array([[-0.5, -0.4], [0.5, -0.4], [-0.5, 0.4], [0.5, 0.4]])  # bearings
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class PointPose:
         rows: (M,) rows of the frame whose tracks have a landmark.
         error_px: (M,) distance between point and projected landmark, canvas pixels.
         num_inliers: points within `PoseConfig.inlier_px`.
-        hessian: (6, 6) of the robust cost, px^2.
+        covariance: (6, 6), see `PoseFit.covariance`.
         seen: the landmarks, where they are seen, and their weights.
     """
 
@@ -31,12 +35,17 @@ class PointPose:
     rows: np.ndarray
     error_px: np.ndarray
     num_inliers: int
-    hessian: np.ndarray
+    covariance: np.ndarray
     seen: PointSightings
 
 
 def pose_from_points(
-    frame: PointFrame, starts: list[np.ndarray], map_: SparseMap, focal: float, config: PoseConfig
+    frame: PointFrame,
+    starts: list[np.ndarray],
+    map_: SparseMap,
+    focal: float,
+    config: PoseConfig,
+    horizon: PointSightings | None = None,
 ) -> PointPose | None:
     """The pose that fits the points best; None when too few have a landmark or agree.
 
@@ -48,6 +57,7 @@ def pose_from_points(
         map_: landmarks of the tracks.
         focal: pixels per unit of bearing.
         config: limits.
+        horizon: further points that take part in the fit and in nothing else, see `horizon_of`.
     """
     landmark = map_.landmarks(frame.ids)
     rows = np.flatnonzero(landmark >= 0)
@@ -59,17 +69,33 @@ def pose_from_points(
     wide = PoseSettings(focal, config.wide_scale_px, config.wide_iterations)
     narrow = PoseSettings(focal, config.scale_px, config.iterations)
     best: PoseFit | None = None
+    number, fitted = len(rows), PointSightings(points, bearing, weight)
+    if horizon is not None:
+        fitted = PointSightings(*(np.concatenate([getattr(each, n) for each in (fitted, horizon)]) for n in _SIGHTING))
     for start in starts:
-        fit = estimate_pose(start, points, bearing, None, weight, wide)
-        fit = estimate_pose(fit.T_cam_world, points, bearing, None, weight, narrow)
+        fit = estimate_pose(start, fitted.points, fitted.bearing, None, fitted.weight, wide)
+        fit = estimate_pose(fit.T_cam_world, fitted.points, fitted.bearing, None, fitted.weight, narrow)
         if best is None or fit.cost < best.cost:
             best = fit
-        if (best.error_px < config.inlier_px).mean() > config.sure_share:
+        if (best.error_px[:number] < config.inlier_px).mean() > config.sure_share:
             break
     assert best is not None
-    inlier = best.error_px < config.inlier_px
+    error_px = best.error_px[:number]
+    inlier = error_px < config.inlier_px
     if inlier.sum() < config.min_points or inlier.mean() < config.min_share:
         return None
     return PointPose(
-        best.T_cam_world, rows, best.error_px, int(inlier.sum()), best.hessian, PointSightings(points, bearing, weight)
+        best.T_cam_world, rows, error_px, int(inlier.sum()), best.covariance, PointSightings(points, bearing, weight)
     )
+
+
+def horizon_of(T_cam_world: np.ndarray, weight: float) -> PointSightings:
+    """Points at infinity, seen where this pose (4, 4) has them: they tell a fit its rotation and nothing else.
+
+    Args:
+        weight: of all together, against 1 for a landmark.
+    """
+    ray = np.column_stack([_HORIZON, np.ones(len(_HORIZON))])
+    centre = -T_cam_world[:3, :3].T @ T_cam_world[:3, 3]
+    points = _INFINITY * ray @ T_cam_world[:3, :3] + centre
+    return PointSightings(points, _HORIZON.copy(), np.full(len(ray), weight / len(ray)))

@@ -82,6 +82,11 @@ class PointTracker:
         if self.previous is not None:
             self.previous = replace(self.previous, t_us=t_us)
 
+    def expect(self, change: np.ndarray) -> None:
+        """The flow has changed by (6,) px/s since the last image: all points are expected to move on accordingly."""
+        self.flow = self.flow + change
+        self.velocity = self.velocity + flow_at(change, self.place, self.canvas.centre)
+
     def track(self, frame: EventFrame) -> None:
         """Move on to the next image: follow the points, drop what is unsure, detect new ones."""
         if self.previous is not None and len(self.ids):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import imageio.v3 as iio
+import matplotlib
 import numpy as np
 
 from evslam.types import Events, SensorSize
@@ -79,6 +80,12 @@ def save_compensation(before: np.ndarray, after: np.ndarray, path: Path, titles:
     return path
 
 
+def depth_colors(depth: np.ndarray) -> np.ndarray:
+    """(N, 3) colours in [0, 1] by the rank of depths (N,): near yellow, far violet."""
+    rank = np.argsort(np.argsort(-depth)) / max(len(depth) - 1, 1)
+    return matplotlib.colormaps["plasma"](rank / 1.1)[:, :3]
+
+
 def _limit(magnitude: np.ndarray, percentile: float) -> float:
     positive = magnitude[magnitude > 0]
     return float(np.percentile(positive, percentile)) if positive.size else 1.0
@@ -89,8 +96,7 @@ def save_keyframe(strength: np.ndarray, pixel: np.ndarray, depth: np.ndarray, pa
     height, width = strength.shape
     figure, (axes,) = new_figure(0.2 + 7.0 * height / width, share_time=False)
     axes.imshow(to_grey(strength), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    rank = np.argsort(np.argsort(1 / depth)) / max(len(depth) - 1, 1)
-    axes.scatter(pixel[:, 0], pixel[:, 1], s=12, c=rank, cmap="plasma", vmin=0, vmax=1.1, linewidths=0)
+    axes.scatter(pixel[:, 0], pixel[:, 1], s=12, c=depth_colors(depth), linewidths=0)
     axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     axes.grid(False)
     path.parent.mkdir(parents=True, exist_ok=True)

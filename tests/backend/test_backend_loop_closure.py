@@ -100,5 +100,15 @@ def test_a_path_with_scale_drift_is_closed() -> None:
     assert np.concatenate([reprojection_px(map_, index) for index in range(NUM)]).max() < 15
 
 
+def test_false_loops_alone_leave_the_map_as_it_is() -> None:
+    map_ = ring_map()
+    before, points = poses_of(map_), map_.points.copy()
+    false = Similarity(np.eye(3)[None], np.array([[1.0, 0.0, 1.0]]), np.array([1.5]))
+    loops = [Loop(old, 70, false, np.zeros((0, 2), np.int64), 100) for old in (3, 20)]
+    assert close_loops(map_, loops, CANVAS, CONFIG.loop) == []
+    np.testing.assert_array_equal(poses_of(map_), before)
+    np.testing.assert_array_equal(map_.points, points)
+
+
 def test_a_map_without_images_has_no_loops() -> None:
     assert find_loops(true_map(30, cloud()), CANVAS, CONFIG.places, CONFIG.loop, 0, lambda old, new: False) == []

@@ -68,7 +68,7 @@ def test_curvature_is_positive_and_banded_as_the_dense_matrix() -> None:
 
 def test_sharpening_recovers_the_motion() -> None:
     each = problem("functional", prior=Priors(1e-4, 1e-5, FOCAL))
-    before = error_deg(sway(NODES), each.samples.rotation(each.control))
+    before = error_deg(sway(NODES), each.samples.rotation(Rotation.from_quat(each.control)))
     control, evaluations = sharpen(each, 60, 1e-7)
     after = error_deg(sway(NODES), each.samples.rotation(control))
     assert evaluations <= 61

@@ -28,7 +28,7 @@ def random_spline(seed: int, degree: int, angle: float = 0.4, count: int = 10) -
 def test_compiled_rotation_is_the_formula(degree: int) -> None:
     spline = random_spline(1, degree)
     samples = spline.at(np.linspace(*spline.span, 40))
-    matrices, _ = samples.jacobian(spline.control)
+    matrices, _ = samples.jacobian(spline.control.as_quat())
     assert np.abs(matrices - samples.rotation(spline.control).as_matrix()).max() < 1e-12
 
 
@@ -47,7 +47,7 @@ def test_basis_is_scipy_s(degree: int) -> None:
 def test_jacobian_is_the_finite_difference(seed: int, degree: int, angle: float) -> None:
     spline, step = random_spline(seed, degree, angle, count=6), 1e-6
     samples = spline.at(np.linspace(*spline.span, 9))
-    _, jacobian = samples.jacobian(spline.control)
+    _, jacobian = samples.jacobian(spline.control.as_quat())
     for k in range(6):
         for axis in range(3):
             delta = np.zeros((6, 3))
@@ -61,16 +61,26 @@ def test_jacobian_is_the_finite_difference(seed: int, degree: int, angle: float)
             assert np.abs(numeric - exact).max() < 1e-7
 
 
+@given(seed=st.integers(0, 10_000), size=st.sampled_from([0.0, 1e-14, 1e-6, 0.3, 3.0]))
+@settings(max_examples=25, deadline=None)
+def test_the_last_control_rotations_are_turned_from_the_left(seed: int, size: float) -> None:
+    control = random_spline(seed, 3, count=7).control
+    delta = size * np.random.default_rng(seed).normal(size=(4, 3))
+    turned = Rotation.from_quat(spline_kernels.turned(control.as_quat(), delta))
+    assert (turned[:3] * control[:3].inv()).magnitude().max() < 1e-12
+    assert (turned[3:] * (Rotation.from_rotvec(delta) * control[3:]).inv()).magnitude().max() < 1e-12
+
+
 def test_a_turn_of_all_control_rotations_turns_the_curve() -> None:
     spline = random_spline(3, 3)
-    _, jacobian = spline.at(np.linspace(*spline.span, 30)).jacobian(spline.control)
+    _, jacobian = spline.at(np.linspace(*spline.span, 30)).jacobian(spline.control.as_quat())
     assert np.abs(jacobian.sum(1) - np.eye(3)).max() < 1e-12
 
 
 def test_pull_back_is_the_adjoint() -> None:
     spline, rng = random_spline(4, 3), np.random.default_rng(0)
     samples = spline.at(np.linspace(*spline.span, 25))
-    _, jacobian = samples.jacobian(spline.control)
+    _, jacobian = samples.jacobian(spline.control.as_quat())
     torque, delta = rng.normal(size=(25, 3)), rng.normal(size=(10, 3))
     moved = np.einsum("sjik,sjk->si", jacobian, delta[samples.first[:, None] + np.arange(4)])
     pulled = spline_kernels.pull_back(samples.first, jacobian, torque, 10)
@@ -80,7 +90,7 @@ def test_pull_back_is_the_adjoint() -> None:
 def test_blocks_are_the_dense_product() -> None:
     spline, rng = random_spline(5, 3), np.random.default_rng(0)
     samples = spline.at(np.linspace(*spline.span, 12))
-    _, jacobian = samples.jacobian(spline.control)
+    _, jacobian = samples.jacobian(spline.control.as_quat())
     root = rng.normal(size=(12, 3, 3))
     information = root @ root.transpose(0, 2, 1)
     dense = np.zeros((30, 30))

@@ -10,7 +10,7 @@ from map_scenes import pose_error, project
 
 from evslam.backend.window import adjust_window, choose_window
 from evslam.config import load_config
-from evslam.mapping.covisibility import covisible
+from evslam.mapping.covisibility import Sightlines, covisible
 from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
 from evslam.multiview.sparse_map import SparseMap
 from evslam.types import PointFrame
@@ -162,12 +162,12 @@ def test_keyframes_that_see_the_same_place_again_are_found() -> None:
             map_.add_keyframe(PointFrame(number, old.ids, old.bearing), np.eye(4), np.ones(len(old.ids), bool))
         map_.keyframes[number].T_cam_world = scene.moved(-place)
     limits = (np.radians(25.0), 0.5)  # half of the depth of 2: within 1
-    assert covisible(map_, 8, 2, 6, limits) == [0, 2]  # 1 lies beside 0
-    assert covisible(map_, 8, 2, 1, limits) == [0]
-    assert covisible(map_, 4, 2, 6, limits) == []
+    assert covisible(map_, Sightlines.of(map_), 8, 2, 6, limits) == [0, 2]  # 1 lies beside 0
+    assert covisible(map_, Sightlines.of(map_), 8, 2, 1, limits) == [0]
+    assert covisible(map_, Sightlines.of(map_), 4, 2, 6, limits) == []
     map_.keyframes[0].T_cam_world = np.diag([-1.0, 1, -1, 1])  # looks the other way
-    assert covisible(map_, 8, 2, 6, limits) == [1]
-    assert covisible(map_, 8, 0, 6, limits) == [7, 1, 2, 6]
+    assert covisible(map_, Sightlines.of(map_), 8, 2, 6, limits) == [1]
+    assert covisible(map_, Sightlines.of(map_), 8, 0, 6, limits) == [7, 1, 2, 6]
 
 
 def test_old_keyframes_hold_what_sees_their_edges_again() -> None:

@@ -65,10 +65,35 @@ def test_inverse_hessian_is_the_covariance() -> None:
     np.testing.assert_allclose(np.std(steps, axis=0), expected, rtol=0.15)
 
 
+def test_covariance_covers_the_errors_of_points_and_edges() -> None:
+    """In the camera frame of T_world_cam, with the noise estimated from the errors, outliers among them."""
+    pose, points, bearing, normal = view_of_points()
+    rng, normalised, variances = np.random.default_rng(0), [], []
+    settings = PoseSettings(FOCAL, scale_px=1.5, iterations=20)
+    for _ in range(300):
+        seen = bearing + rng.normal(0, 0.4 / FOCAL, bearing.shape)
+        seen[:3] += rng.uniform(0.05, 0.1, (3, 2))
+        fit = estimate_pose(pose, points, seen, normal, np.ones(len(points)), settings)
+        change = fit.T_cam_world @ np.linalg.inv(pose)  # T_est_true
+        error = np.r_[change[:3, 3], Rotation.from_matrix(change[:3, :3]).as_rotvec()]
+        normalised.append(error @ np.linalg.solve(fit.covariance, error))
+        variances.append(fit.variance)
+    assert np.mean(normalised) == pytest.approx(6, rel=0.35)
+    assert np.median(normalised) == pytest.approx(5.35, rel=0.35)
+    assert np.sqrt(np.mean(variances)) == pytest.approx(0.4, rel=0.2)
+
+
+def test_points_on_a_ray_leave_the_pose_open() -> None:
+    points = np.array([[0.0, 0.0, z] for z in (1.0, 2.0, 3.0)])
+    fit = estimate_pose(np.eye(4), points, np.zeros((3, 2)), None, np.ones(3), SETTINGS)
+    assert np.isnan(fit.covariance).all()
+
+
 def test_pose_without_points_stays() -> None:
     fit = estimate_pose(np.eye(4), np.zeros((0, 3)), np.zeros((0, 2)), None, np.zeros(0), SETTINGS)
     np.testing.assert_array_equal(fit.T_cam_world, np.eye(4))
     assert fit.cost == 0.0
+    assert np.isnan(fit.covariance).all()
 
 
 def test_lengths_that_differ_are_named() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from evslam.config import load_config
 from evslam.tracking.gyro import Gyro
@@ -29,6 +30,29 @@ def test_rate_is_the_mean_over_the_interval() -> None:
     expected = np.trapezoid(rate(t), t, axis=0) / 0.0403 + BIAS
     found = gyro().rate(1_000_000, 1_040_300)
     assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_turn_is_the_integral_of_the_rates() -> None:
+    each = gyro()
+    each.bias = BIAS
+    t = np.linspace(0.5003, 1.2507, 50001)
+    middle = rate(0.5 * (t[1:] + t[:-1]))
+    expected = np.eye(3)
+    for step in Rotation.from_rotvec(middle * (t[1] - t[0])).as_matrix():
+        expected = expected @ step
+    found = each.turn(500_300, 1_250_700)
+    assert found is not None
+    assert found == pytest.approx(expected, abs=2e-6)
+
+
+def test_no_turn_across_a_gap_or_outside() -> None:
+    each = gyro()
+    keep = (each.imu.t_us < 1_000_000) | (each.imu.t_us > 1_100_000)
+    holed = Gyro(Imu(each.imu.t_us[keep], each.imu.acceleration[keep], each.imu.gyro[keep]), CONFIG)
+    assert holed.turn(990_000, 1_000_500) is None
+    assert holed.turn(900_000, 999_000) is not None
+    assert holed.turn(1_101_000, 1_101_400) is not None
+    assert holed.turn(3_990_000, 4_000_001) is None
 
 
 @pytest.mark.parametrize(("start_us", "stop_us"), [(-1, 10_000), (3_990_000, 4_000_002), (5, 5)])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import map_scenes as scene
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from evslam.multiview.sparse_map import SparseMap
 from evslam.tracking.point_pose import pose_from_points
@@ -44,6 +45,19 @@ def test_a_third_of_the_tracks_may_be_wrong() -> None:
     assert scene.pose_error(found.T_cam_world, TRUE[10])[0] < 0.015
     assert 60 <= found.num_inliers <= 75
     assert np.isin(np.flatnonzero(found.error_px > CONFIG.misfit_px), np.arange(0, 120, 3)).all()
+
+
+def test_covariance_covers_the_errors() -> None:
+    _, map_ = frame_and_map()
+    rng, normalised = np.random.default_rng(4), []
+    for _ in range(100):
+        frame = scene.point_frame(0, TRUE[10], POINTS, rng, noise_px=0.3)
+        found = pose_from_points(frame, [TRUE[10]], map_, scene.FOCAL, CONFIG)
+        assert found is not None
+        change = found.T_cam_world @ np.linalg.inv(TRUE[10])
+        error = np.r_[change[:3, 3], Rotation.from_matrix(change[:3, :3]).as_rotvec()]
+        normalised.append(error @ np.linalg.solve(found.covariance, error))
+    assert np.mean(normalised) == pytest.approx(6, rel=0.35)
 
 
 def test_a_second_start_is_tried_where_the_first_one_fails() -> None:

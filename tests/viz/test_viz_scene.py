@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -15,12 +16,12 @@ from scipy.spatial.transform import Rotation
 from evslam.errors import ConfigError, DataError
 from evslam.io.results import write_ply
 from evslam.io.trajectory import save_trajectory
-from evslam.types import PointMap, TrackingState, TrackResult, Trajectory
+from evslam.types import Picture, PointMap, TrackingState, TrackResult, Trajectory
 from evslam.viz import scene as scene_module
 from evslam.viz.open3d_import import import_open3d
 from evslam.viz.scene import build_scene, render_scene, show_scene
 from evslam.viz.scene_data import Segments, View, dashed, frusta, polyline
-from evslam.viz.viewer import LiveViewer, StubViewer
+from evslam.viz.viewer import LiveViewer, StubViewer, annotated
 
 SIZE = (320, 240)
 
@@ -80,7 +81,7 @@ def test_no_display_is_said_with_a_remedy(run_dir: Path, monkeypatch: pytest.Mon
     with pytest.raises(ConfigError, match="--save PNG"):
         show_scene(run_dir)
     with pytest.raises(ConfigError, match="--view"):
-        LiveViewer((180, 240))
+        LiveViewer()
 
 
 def test_a_folder_without_run_is_named(tmp_path: Path) -> None:
@@ -115,24 +116,57 @@ def test_frustum_opens_along_the_optical_axis() -> None:
     np.testing.assert_allclose(segments.start[:4], [[1.0, 2.0, 3.0]] * 4)
 
 
-def test_live_viewer_draws_offscreen() -> None:
-    try:
-        viewer = LiveViewer((18, 24), visible=False)
-    except ConfigError as error:
-        pytest.skip(f"Open3D cannot render here: {error}")
+def result_at(t_us: int, pose: np.ndarray) -> TrackResult:
+    zeros = torch.zeros(6, 6)
+    return TrackResult(t_us, torch.tensor(pose), zeros[0], TrackingState.TRACKING, 1.0, 1, 1, zeros)
+
+
+def shown(keyframes: Trajectory | None = None) -> Picture:
     image = np.zeros((18, 24))
     image[:, 12] = 1.0
+    points = np.random.default_rng(0).uniform([-1, -1, 2], [3, 1, 4], (500, 3))
+    return Picture(image, np.array([[4.0, 5.0], [20.0, 9.0]]), np.array([1.0, 3.0]), points, keyframes)
+
+
+def test_live_viewer_draws_offscreen() -> None:
+    try:
+        viewer = LiveViewer(visible=False, redraw_s=0.0)
+    except ConfigError as error:
+        pytest.skip(f"Open3D cannot render here: {error}")
     for t_us, pose in zip(walk().t_us[:30], walk().poses[:30], strict=True):
-        pose_tensor = torch.tensor(pose)
-        result = TrackResult(
-            int(t_us), pose_tensor, torch.zeros(6), TrackingState.TRACKING, 1.0, 1, 1, torch.zeros(6, 6)
-        )
-        viewer.update(result, image)
-        StubViewer().update(result, image)
-    for window, least in ((viewer._scene, 100), (viewer._events, 1000)):
+        viewer.update(result_at(int(t_us), pose), lambda: shown(walk()), 1.5)
+    for window, least in ((viewer._scene, 1000), (viewer._events, 1000)):
         pixels = np.asarray(window.capture_screen_float_buffer(True))
         assert int((pixels.min(axis=-1) < 0.5).sum()) > least
+    assert np.asarray(viewer._events.capture_screen_float_buffer(True)).shape[:2] == (18 * 27 + 30, 24 * 27)
+    turned = replace(shown(), image=np.zeros((20, 20)))
+    viewer.update(result_at(10**7, walk().poses[30]), lambda: turned, 1.5)
+    assert np.asarray(viewer._events.capture_screen_float_buffer(True)).shape[:2] == (20 * 32 + 30, 20 * 32)
     viewer.close()
+
+
+def test_pictures_are_made_only_when_they_are_drawn() -> None:
+    def fail() -> Picture:
+        raise AssertionError("made in vain")
+
+    StubViewer().update(result_at(0, walk().poses[0]), fail, 1.0)
+    try:
+        viewer = LiveViewer(visible=False, redraw_s=60.0)
+    except ConfigError as error:
+        pytest.skip(f"Open3D cannot render here: {error}")
+    viewer.update(result_at(0, walk().poses[0]), shown, 1.0)
+    viewer.update(result_at(1, walk().poses[1]), fail, 1.0)
+    viewer.close()
+
+
+def test_events_are_annotated_with_points_by_depth_and_a_status() -> None:
+    pixels = annotated(shown(), "tracking")
+    zoom = 27
+    near, far = pixels[round(5.5 * zoom), round(4.5 * zoom)], pixels[round(9.5 * zoom), round(20.5 * zoom)]
+    assert near[0] > 200 > 100 > near[2]  # yellow
+    assert far[2] > far[1] + 50  # violet
+    assert (pixels[: 18 * zoom, 12 * zoom : 13 * zoom] == 0).mean() > 0.95
+    assert (pixels[18 * zoom :].min(axis=2) < 100).sum() > 100  # the text
 
 
 def test_open3d_is_not_loaded_before_it_is_needed() -> None:
