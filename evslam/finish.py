@@ -57,7 +57,7 @@ def finish_spatial(
     for segment in segments:
         if config.refine.use:
             closures.append(refine(segment.map, odometry.mapper.imager, config))
-            placed.append(_in_order(*final_poses(segment.map, segment.frames, odometry.focal, config)))
+            placed.append(_in_order(*final_poses(segment.map, segment.frames, odometry.mapper.imager, config)))
     keyframes = [each for segment in segments for each in segment.map.keyframes[segment.map.num_given :]]
     figures: dict[str, Any] = {"map_points": 0, "keyframes": len(keyframes), "starts": odometry.num_starts}
     figures |= {"start_attempts": odometry.num_attempts, "waiting_for": odometry.waiting_for}

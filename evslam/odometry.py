@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,13 @@ from evslam.settings_tracking import BootstrapConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Bootstrap, Start, deviation
 from evslam.tracking.gyro import Gyro
-from evslam.tracking.point_pose import PointPose, horizon_of, pose_from_points
+from evslam.tracking.point_pose import PointPose, horizon_of, leaves_keyframe, pose_from_points
 from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame, TrackingState
 
 EventWindow = Callable[[int, float], Around]
 _WIDER = 1.5  # triangulation angle of a later start over that of the first, for it to settle the matter
+_KEPT = 200  # frames with events before a start
 _RECENT = 16  # poses from which the motion around a moment is told
 _LATE = 2  # frames before edges tell that a pose is wrong
 _STATE = (
@@ -103,7 +105,7 @@ class Odometry:
             events: gives bearings (N, 2) and seconds after a time in microseconds (N,) of the events around it, within
                 so many seconds on both sides.
         """
-        self.frames.append(PointFrame(frame.t_us, frame.ids.astype(np.int32), frame.bearing.astype(np.float32)))
+        self._keep(frame)
         if frame.is_resting:
             return TrackingState.SPARSE if self.is_started else TrackingState.STARTING
         found = self.atlas.relocaliser.add(frame, in_need=not self.is_started)
@@ -134,6 +136,15 @@ class Odometry:
         else:
             self._map(frame, pose, events, may_be_keyframe=not is_doubtful)
         return TrackingState.SPARSE if is_doubtful else TrackingState.TRACKING
+
+    def _keep(self, frame: PointFrame) -> None:
+        """For the final poses, in single precision; until there is a map, every few with their events, to go back."""
+        ids, bearing = frame.ids.astype(np.int32), frame.bearing.astype(np.float32)
+        wanted = not self.is_started and len(self.frames) % self.config.keyframe.min_frames == 0
+        self.frames.append(PointFrame(frame.t_us, ids, bearing, frame.votes if wanted else None))
+        old = len(self.frames) - 1 - _KEPT * self.config.keyframe.min_frames
+        if wanted and old >= 0:
+            self.frames[old] = replace(self.frames[old], votes=None)
 
     @property
     def best_pose(self) -> np.ndarray:
@@ -310,23 +321,16 @@ class Odometry:
                 self._add_keyframe(frame, pose)
 
     def _add_keyframe(self, frame: PointFrame, pose: PointPose) -> None:
-        inlier = np.zeros(len(frame.ids), bool)
-        inlier[pose.rows] = pose.error_px < self.config.pose.inlier_px
-        self.mapper.add_keyframe(frame, pose.T_cam_world, inlier)
+        is_inlier = pose.is_inlier(len(frame.ids), self.config.pose.inlier_px)
+        self.mapper.add_keyframe(frame, pose.T_cam_world, is_inlier)
         self.pending_us = frame.t_us + round(5e5 * self.config.link.window_s)
         self._count_from_keyframe()
 
     def _is_keyframe(self, frame: PointFrame, pose: PointPose) -> bool:
-        """After enough image motion, or when the view of the map has become thin."""
         config, newest = self.config.keyframe, self.mapper.map.keyframes[-1]
         if self.since_keyframe < config.min_frames:
             return False
-        row, seen = newest.rows_of(frame.ids)
-        moved = self.focal * np.linalg.norm(frame.bearing[seen] - newest.bearing[row[seen]], axis=1)
-        far = len(moved) <= 5 or float(np.median(moved)) > config.motion_px
-        return far or pose.num_inliers < config.min_share * self.inliers_at_keyframe
+        return leaves_keyframe(frame, pose, newest, self.inliers_at_keyframe, self.focal, config)
 
     def _count_from_keyframe(self) -> None:
-        newest = self.mapper.map.keyframes[-1]
-        self.inliers_at_keyframe = int((self.mapper.map.landmarks(newest.ids) >= 0).sum())
-        self.since_keyframe = 0
+        self.inliers_at_keyframe, self.since_keyframe = self.mapper.map.num_seen(), 0

@@ -8,6 +8,7 @@ import numpy as np
 
 from evslam.backend.loop_closure import Loop, close_loops, find_loops
 from evslam.backend.refinement import corrected, refine_map
+from evslam.backward import map_backwards
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse
@@ -49,12 +50,26 @@ def refine(map_: SparseMap, imager: EdgeImager, config: Config) -> Closure:
 
 
 def final_poses(
-    map_: SparseMap, frames: list[PointFrame], focal: float, config: Config
+    map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config: Config
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Times (N,) in microseconds and poses T_cam_world (N, 4, 4) of all frames that the map can place.
+    """Times (N,), ascending, in microseconds, and poses T_cam_world (N, 4, 4) of all frames that can be placed.
 
     Frames are placed by their points, from the keyframes on in both directions, then bent to agree with the keyframes.
+    Those before the first keyframe are followed back in time, with a map of their own that goes on from the first.
     """
+    whole = [replace(each, ids=each.ids.astype(np.int64), bearing=each.bearing.astype(float)) for each in frames]
+    count = sum(frame.t_us < map_.keyframes[0].t_us for frame in whole)
+    t_us, poses = _placed(map_, whole[count:], imager.canvas.focal, config)
+    if not count:
+        return t_us, poses
+    back = map_backwards(map_, whole[:count], imager, config)
+    back_us, back_poses = _placed(back, whole[: count + 1], imager.canvas.focal, config)  # from the first keyframe on
+    early = back_us < map_.keyframes[0].t_us
+    return np.concatenate([back_us[early], t_us]), np.concatenate([back_poses[early], poses])
+
+
+def _placed(map_: SparseMap, frames: list[PointFrame], focal: float, config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """Times (N,) and poses (N, 4, 4) of the frames that this map places."""
     key_us = np.array([keyframe.t_us for keyframe in map_.keyframes])
     by_time = {keyframe.t_us: keyframe.T_cam_world for keyframe in map_.keyframes}
     found: dict[int, np.ndarray] = {}
@@ -63,8 +78,7 @@ def final_poses(
         for frame in order:
             start = by_time.get(frame.t_us, last)
             if frame.t_us not in found and start is not None:
-                whole = replace(frame, ids=frame.ids.astype(np.int64), bearing=frame.bearing.astype(float))
-                pose = pose_from_points(whole, [start], map_, focal, config.pose)
+                pose = pose_from_points(frame, [start], map_, focal, config.pose)
                 if pose is not None:
                     found[frame.t_us] = pose.T_cam_world
             last = found.get(frame.t_us)

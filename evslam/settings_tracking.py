@@ -114,7 +114,8 @@ class BootstrapConfig:
         min_in_front_share: of the points that must lie in front of all cameras.
         min_angle_deg: median angle between the rays of a point.
         max_sigma: standard deviation of the direction of motion, rad.
-        confirm_s: a candidate that passes is accepted once another, found so much later, ...
+        sure_factor: a candidate that is so many times above both ratios is accepted at once; ...
+        confirm_s: ... another once a second one, found so much later, ...
         confirm_deg: ... parts from its path by no more than this angle.
         verify_s: after a start, others are looked for during this time; ...
         max_deviation: ... one that parts by more, as a share of its extent, replaces it.
@@ -141,6 +142,7 @@ class BootstrapConfig:
     min_in_front_share: float
     min_angle_deg: float
     max_sigma: float
+    sure_factor: float
     confirm_s: float
     confirm_deg: float
     verify_s: float

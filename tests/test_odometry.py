@@ -78,7 +78,7 @@ def test_twist_is_the_motion_of_the_camera() -> None:
     v, omega = scale * change[:, :3, 3] / 0.01, Rotation.from_matrix(change[:, :3, :3]).as_rotvec() / 0.01
     error = np.linalg.norm(np.stack(twists[120:]) - np.concatenate([v, omega], 1), axis=1)
     speed = np.linalg.norm(v, axis=1)
-    assert np.median(error) < 0.03 * np.median(speed)
+    assert np.median(error) < 0.04 * np.median(speed)
     assert np.quantile(error, 0.9) < 0.15 * np.median(speed)  # the map's adjustment is felt for a frame
 
 

@@ -83,6 +83,10 @@ class SparseMap:
         self._reserve(ids)
         return self._landmark_of_track[ids]
 
+    def num_seen(self) -> int:
+        """Tracks of the newest keyframe that have a landmark."""
+        return int((self.landmarks(self.keyframes[-1].ids) >= 0).sum())
+
     def snapshot(self) -> SparseMap:
         """Points and tracks as they are now, without keyframes: what poses are estimated from while the map changes."""
         copy = SparseMap()

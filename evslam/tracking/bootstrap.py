@@ -154,7 +154,7 @@ class Bootstrap:
         if doubt:
             return self._refuse(doubt)
         best = candidates[0]
-        if any(self._confirms(best, earlier) for earlier in self.passed):
+        if _is_sure(diagnosis, config) or any(self._confirms(best, earlier) for earlier in self.passed):
             return _as_start(best, diagnosis, config)
         self.passed.append(best)
         self.reason = "a start waits for its confirmation: move on"
@@ -230,6 +230,14 @@ def doubt_of(diagnosis: Diagnosis, config: BootstrapConfig) -> str:
         (diagnosis.sigma < config.max_sigma, "the direction of motion is not sure yet: move on"),
     )
     return next((words for passed, words in checks if not passed), "")
+
+
+def _is_sure(diagnosis: Diagnosis, config: BootstrapConfig) -> bool:
+    """Whether a start that passes is so far from every other explanation that it needs no confirmation."""
+    return (
+        diagnosis.rival_ratio > config.sure_factor * config.min_rival_ratio
+        and diagnosis.rotation_ratio > config.sure_factor * config.min_rotation_ratio
+    )
 
 
 def _as_start(candidate: Candidate, diagnosis: Diagnosis, config: BootstrapConfig) -> Start:

@@ -9,11 +9,12 @@ import numpy as np
 from evslam.multiview.crowding import area_weight
 from evslam.multiview.observations import PointSightings
 from evslam.multiview.pose import PoseFit, PoseSettings, estimate_pose
-from evslam.multiview.sparse_map import SparseMap
-from evslam.settings_tracking import PoseConfig
+from evslam.multiview.sparse_map import Keyframe, SparseMap
+from evslam.settings_tracking import KeyframeConfig, PoseConfig
 from evslam.types import PointFrame
 
 _SIGHTING = tuple(each.name for each in fields(PointSightings))
+_MIN_COMMON = 6  # tracks that tell how far the image has moved
 _INFINITY = 1e6  # units of the map
 _HORIZON = np.array([[-0.5, -0.4], [0.5, -0.4], [-0.5, 0.4], [0.5, 0.4]])  # bearings
 
@@ -37,6 +38,12 @@ class PointPose:
     num_inliers: int
     covariance: np.ndarray
     seen: PointSightings
+
+    def is_inlier(self, count: int, limit_px: float) -> np.ndarray:
+        """(count,) bool, which of the frame's points agree with the landmark of their track."""
+        is_inlier = np.zeros(count, bool)
+        is_inlier[self.rows] = self.error_px < limit_px
+        return is_inlier
 
 
 def pose_from_points(
@@ -87,6 +94,25 @@ def pose_from_points(
     return PointPose(
         best.T_cam_world, rows, error_px, int(inlier.sum()), best.covariance, PointSightings(points, bearing, weight)
     )
+
+
+def leaves_keyframe(
+    frame: PointFrame, pose: PointPose, newest: Keyframe, num_seen: int, focal: float, config: KeyframeConfig
+) -> bool:
+    """Whether a frame should become a keyframe: after enough image motion, or when the view of the map has become thin.
+
+    Args:
+        frame: tracked points.
+        pose: of the frame.
+        newest: keyframe.
+        num_seen: its tracks with a landmark, when it was made.
+        focal: pixels per unit of bearing.
+        config: limits.
+    """
+    row, seen = newest.rows_of(frame.ids)
+    moved = focal * np.linalg.norm(frame.bearing[seen] - newest.bearing[row[seen]], axis=1)
+    far = len(moved) < _MIN_COMMON or float(np.median(moved)) > config.motion_px
+    return far or pose.num_inliers < config.min_share * num_seen
 
 
 def horizon_of(T_cam_world: np.ndarray, weight: float) -> PointSightings:
