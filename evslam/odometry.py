@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from evslam.atlas import Atlas
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse
 from evslam.mapper import Around, Mapper, TimedPoses, Worker, at_once, mean_twist
 from evslam.mapping.edge_pose import EdgeHost
-from evslam.multiview.edges import EdgeImage, EdgeLevel, EdgePoints
 from evslam.multiview.observations import Observations, PointSightings
-from evslam.multiview.sparse_map import Keyframe, SparseMap
 from evslam.placing import place_by_edges
-from evslam.relocaliser import Relocaliser, Return
-from evslam.segments import Segment, join_maps, placed_start, without_known
+from evslam.relocaliser import Return
+from evslam.segments import MAP_CLASSES, Segment, placed_start
 from evslam.settings_tracking import BootstrapConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Bootstrap, Start, deviation
@@ -32,28 +31,16 @@ EventWindow = Callable[[int, float], Around]
 _WIDER = 1.5  # triangulation angle of a later start over that of the first, for it to settle the matter
 _KEPT = 200  # frames with events before a start
 _RECENT = 16  # poses from which the motion around a moment is told
+_LATE = 2  # frames before edges tell that a pose is wrong
 _STATE = (
-    *(
-        "bootstrap",
-        "is_started",
-        "T_cam_world",
-        "change",
-        "misfits",
-        "since_keyframe",
-        "failures",
-        "doubts",
-        "origin",
-        "path",
-    ),
-    *("inliers_at_keyframe", "frames", "pending_us", "recent", "segments", "inlier_share", "num_starts", "twist"),
-    *("num_attempts", "last", "bend", "verify_until_us", "start_angle_deg", "num_returns", "path"),
+    *("bootstrap", "is_started", "T_cam_world", "change", "misfits", "since_keyframe", "failures", "doubts", "origin"),
+    *("inliers_at_keyframe", "frames", "pending_us", "recent", "inlier_share", "num_starts", "twist", "num_attempts"),
+    *("last", "bend", "verify_until_us", "start_angle_deg", "path"),
 )
 _MAPPER_STATE = ("map", "view", "hosts", "is_busy", "unlinked", "_before")
-
-
 _CLASSES = (
-    *(Bootstrap, BootstrapConfig, Candidate, Sightings, Observations, PointSightings, PointFrame, PointPose),
-    *(SparseMap, Keyframe, EdgeImage, EdgeLevel, EdgePoints, EdgeHost, Segment),
+    *(Bootstrap, BootstrapConfig, Candidate, Sightings, Observations, PointSightings, PointPose, EdgeHost),
+    *MAP_CLASSES,
 )
 
 
@@ -67,14 +54,13 @@ class Odometry:
         gyro: tells turns from frame to frame, and learns its bias; None does without.
 
     Attributes:
-        mapper: the map.
+        mapper: the map; atlas: the maps that were lost or given.
         is_started: there is a map to track against.
         T_cam_world: (4, 4) float64 of the last frame, by its points.
         bend: (4, 4) from poses by points to poses by points and edges, as of the frame before.
         twist: (6,) (v, omega) in the camera frame, between the last two frames.
         inlier_share: of the last frame's points, those that agree with the map.
         num_starts: maps that were begun; num_attempts: how often solutions were compared.
-        num_returns: how often the camera was found in a map that had been lost.
     """
 
     def __init__(self, config: Config, canvas: Canvas, worker: Worker = at_once, gyro: Gyro | None = None) -> None:
@@ -83,12 +69,11 @@ class Odometry:
         self.bootstrap, self.is_started = Bootstrap(config.bootstrap, canvas.focal), False
         self.T_cam_world, self.change, self.bend = np.eye(4), np.eye(4), np.eye(4)
         self.twist, self.inlier_share = np.zeros(6), 0.0
-        self.relocaliser = Relocaliser(config, self.mapper.imager, worker)
-        self.num_starts = self.num_attempts = self.num_returns = 0
+        self.atlas = Atlas(config, self.mapper.imager, worker)
+        self.num_starts = self.num_attempts = 0
         self.since_keyframe = self.failures = self.doubts = self.inliers_at_keyframe = 0
         self.misfits = np.zeros(0, np.int64)  # per track: frames in a row that it was far from its landmark
         self.frames: list[PointFrame] = []  # all of this map's, in single precision
-        self.segments: list[Segment] = []  # of maps that were lost
         self.last: tuple[int, PointPose] | None = None  # time and pose of the frame before
         self.recent: deque[tuple[int, np.ndarray]] = deque(maxlen=_RECENT)
         self.path: TimedPoses = []  # since the start
@@ -101,7 +86,7 @@ class Odometry:
         """What `load_state_dict` needs to go on."""
         self.mapper.wait()
         mapper = {name: to_state(getattr(self.mapper, name)) for name in _MAPPER_STATE}
-        parts = {"mapper": mapper, "relocaliser": self.relocaliser.state_dict()}
+        parts = {"mapper": mapper, "atlas": self.atlas.state_dict()}
         return {name: to_state(getattr(self, name)) for name in _STATE} | parts
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -110,12 +95,7 @@ class Odometry:
             setattr(self, name, from_state(state[name], _CLASSES))
         for name in _MAPPER_STATE:
             setattr(self.mapper, name, from_state(state["mapper"][name], _CLASSES))
-        self.relocaliser.load_state_dict(state["relocaliser"], [segment.map for segment in self.segments])
-
-    def look_in(self, map_: SparseMap) -> None:
-        """The camera is to be found in a map that was given, whose keyframes have earlier times and other tracks."""
-        self.segments.append(Segment(map_, []))
-        self.relocaliser.seek([segment.map for segment in self.segments])
+        self.atlas.load_state_dict(state["atlas"])
 
     def add(self, frame: PointFrame, events: EventWindow) -> TrackingState:
         """Track one more frame; afterwards `best_pose` is its pose if the state says TRACKING.
@@ -128,7 +108,7 @@ class Odometry:
         self._keep(frame)
         if frame.is_resting:
             return TrackingState.SPARSE if self.is_started else TrackingState.STARTING
-        found = self.relocaliser.add(frame, in_need=not self.is_started)
+        found = self.atlas.relocaliser.add(frame, in_need=not self.is_started)
         if found is not None and self._resume(frame, found):
             return TrackingState.TRACKING
         if not self.is_started:
@@ -174,12 +154,12 @@ class Odometry:
     @property
     def is_elsewhere(self) -> bool:
         """There is a map that was given, and the camera is tracked in another one."""
-        return self.is_started and not self.mapper.map.num_given and any(each.map.num_given for each in self.segments)
+        return self.is_started and self.atlas.has_given and not self.mapper.map.num_given
 
     @property
     def waiting_for(self) -> str | None:
         """Why the camera is not tracked where it should be, in words for the user."""
-        if any(segment.map.num_given for segment in self.segments):
+        if self.atlas.has_given:
             return "the camera has not been found in the given map"
         return None if self.is_started else self.bootstrap.reason
 
@@ -196,12 +176,12 @@ class Odometry:
     def all_segments(self) -> list[Segment]:
         """The maps that were lost or given and the one at hand."""
         self.mapper.wait()
-        return self.segments + ([Segment(self.mapper.map, self.frames)] if self.is_started else [])
+        return self.atlas.segments + ([Segment(self.mapper.map, self.frames)] if self.is_started else [])
 
     @property
     def num_frames(self) -> int:
         """Frames since the beginning, with a pose or without."""
-        return len(self.frames) + sum(len(segment.frames) for segment in self.segments)
+        return len(self.frames) + sum(len(segment.frames) for segment in self.atlas.segments)
 
     def _look_for_start(self, frame: PointFrame) -> Start | None:
         before = self.bootstrap.num_attempts
@@ -226,7 +206,7 @@ class Odometry:
 
     def _begin(self, start: Start) -> None:
         """A new map, and go on from the last frame of the start."""
-        points, poses = placed_start(start, self.origin, self.segments)
+        points, poses = placed_start(start, self.origin, self.atlas.segments)
         self.mapper.begin(start, points, poses)
         self.num_starts += 1
         self._forget_motion()
@@ -242,38 +222,29 @@ class Odometry:
         self.recent.clear()
 
     def _resume(self, frame: PointFrame, found: Return) -> bool:
-        """Go on in a map that had been lost; the one at hand, if there is one, joins it. False if it cannot."""
-        number = found.links.number
-        segment, map_ = self.segments[number], self.segments[number].map
+        """Go on in a map that had been lost or given; the one at hand, if any, joins it. False if it cannot."""
+        here = None
         if self.is_started:
             self.mapper.wait()
-            here = pose_from_points(frame, [self.T_cam_world], self.mapper.map, self.focal, self.config.pose)
-            if here is None or not join_maps(map_, self.mapper.map, found.pose, here):
-                return False
-            found.links.merge(map_)
-        else:
-            found.links.apply(map_)
-        self.num_returns, self.verify_until_us = self.num_returns + 1, 0
-        self.frames = segment.frames + self.frames
+            map_ = self.mapper.map
+            here = map_, pose_from_points(frame, [self.T_cam_world], map_, self.focal, self.config.pose)
+        segment = self.atlas.take_out(found, here)
+        if segment is None:
+            return False
+        self.frames, self.verify_until_us = segment.frames + self.frames, 0
         self._forget_motion()
         self.T_cam_world = found.pose.T_cam_world
-        map_.stretch += 1
-        self.mapper.adopt(map_)
+        self.mapper.adopt(segment.map)
         self._move(frame, found.pose)
         self._add_keyframe(frame, found.pose)
-        del self.segments[number]
-        self.relocaliser.seek([each.map for each in self.segments])
         return True
 
     def _lose(self) -> TrackingState:
         """Put the map away, look for the camera in it, and for a new start to go on from the last pose."""
         self.mapper.wait()
-        sure = len(self.frames) - self.doubts - self.failures
-        self.frames[sure:] = [without_known(frame, self.mapper.map) for frame in self.frames[sure:]]
-        self.segments.append(Segment(self.mapper.map, self.frames))
+        self.atlas.put_away(self.mapper.map, self.frames, self.doubts + self.failures + _LATE)
         self.bootstrap, self.origin = Bootstrap(self.config.bootstrap, self.focal), self.T_cam_world
         self.is_started, self.frames = False, []
-        self.relocaliser.seek([each.map for each in self.segments])
         return TrackingState.LOST
 
     def _turned(self, t_us: int) -> list[np.ndarray]:

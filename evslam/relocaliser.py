@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -147,13 +148,14 @@ class Relocaliser:
     def _search(self, frame: PointFrame) -> None:
         """The place of a frame in the last of the maps that shows it, sharpened and checked by the edges."""
         assert frame.signed is not None
-        config, canvas = self.config, self.imager.canvas
-        glimpse = glimpse_of(frame.signed, canvas, config.search.points, config.places)
+        config = self.config
+        glimpse = glimpse_of(frame.signed, self.imager.canvas, config.search.points, config.places)
         for number in range(len(self.maps) - 1, -1, -1):
-            place = self._index_of(self.maps[number]).find(glimpse)
-            pose = None if place is None else self._by_edges(self.maps[number], place, frame)
-            if place is not None and pose is not None:
-                self._answer = number, Place(pose, place.keyframe, place.points, place.landmark)
+            places = self._index_of(self.maps[number]).find(glimpse)
+            sharpened = (self._by_edges(self.maps[number], place, frame) for place in places)
+            passed = list(islice((each for each in sharpened if each is not None), config.search.enough))
+            if passed:
+                self._answer = number, max(passed, key=lambda each: each[0])[1]
                 return
 
     def _index_of(self, map_: SparseMap) -> PlaceIndex:
@@ -163,8 +165,9 @@ class Relocaliser:
         self._indices.append(PlaceIndex(map_, self.imager.canvas, SearchSettings.of(self.config)))
         return self._indices[-1]
 
-    def _by_edges(self, map_: SparseMap, place: Place, frame: PointFrame) -> np.ndarray | None:
-        """T_cam_world (4, 4) by the edges around the keyframe of a place; None if too few lie where they should."""
+    def _by_edges(self, map_: SparseMap, place: Place, frame: PointFrame) -> tuple[float, Place] | None:
+        """A place by the edges around its keyframe, and which share of those in view lie where they should; None if too
+        few do."""
         assert frame.votes is not None
         search = self.config.search
         near = range(place.keyframe - search.neighbours, place.keyframe + search.neighbours + 1)
@@ -178,13 +181,11 @@ class Relocaliser:
         fit = pose_from_edges(self.imager, image, hosts, place.T_cam_world, no_points, edges)
         if fit is None:
             return None
-        sharp, in_view = (
-            fit.error_px < self.config.edge_pose.sharp_px,
-            edges_in_view(self.imager, hosts, fit.T_cam_world),
-        )
-        if sharp.mean() < search.min_sharp_share or sharp.sum() < search.min_edge_share * in_view:
+        sharp = fit.error_px < self.config.edge_pose.sharp_px
+        share = float(sharp.sum()) / max(edges_in_view(self.imager, hosts, fit.T_cam_world), 1)
+        if sharp.mean() < search.min_sharp_share or share < search.min_edge_share:
             return None
-        return fit.T_cam_world
+        return share, replace(place, T_cam_world=fit.T_cam_world)
 
     def _judge(self, asked: PointFrame, frame: PointFrame) -> Return | None:
         """What to make of the answer for a frame, a little later."""

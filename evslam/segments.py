@@ -13,6 +13,7 @@ from evslam.backend.places import View, view_of
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.similarity import Similarity
+from evslam.multiview.edges import EdgeImage, EdgeLevel, EdgePoints
 from evslam.multiview.sparse_map import Keyframe, SparseMap
 from evslam.tracking.bootstrap import Start
 from evslam.tracking.point_pose import PointPose
@@ -34,6 +35,9 @@ class Segment:
 
     map: SparseMap
     frames: list[PointFrame]
+
+
+MAP_CLASSES = (Segment, SparseMap, Keyframe, EdgeImage, EdgeLevel, EdgePoints, PointFrame)
 
 
 def placed_start(start: Start, origin: np.ndarray, segments: list[Segment]) -> tuple[np.ndarray, np.ndarray]:

@@ -173,7 +173,8 @@ class SearchConfig:
         use: look for the camera after a loss.
         interval_s: between attempts, without a map to track against and with one.
         points: described in an image; summary_points: of these and of each keyframe, to tell which look alike.
-        candidates: keyframes that are compared, the most alike first.
+        candidates: keyframes that are compared, the most alike first, until ...
+        enough: ... so many show the place; the best counts.
         inlier_px: error up to which a map point agrees.
         min_points, min_share: that must agree, also out of those in view ...
         min_spread_px: ... spread so far, across and along.
@@ -190,6 +191,7 @@ class SearchConfig:
     points: int
     summary_points: int
     candidates: int
+    enough: int
     inlier_px: float
     min_points: int
     min_share: float

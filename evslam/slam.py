@@ -183,7 +183,7 @@ class SpatialSlam:
         for keyframe in map_.keyframes:
             keyframe.t_us += shift_us
         self.front_end.points.next_id = 1 + max(int(keyframe.ids.max(initial=-1)) for keyframe in map_.keyframes)
-        self.odometry.look_in(map_)
+        self.odometry.atlas.give(map_)
 
     def picture(self, batch: EventBatch, result: TrackResult) -> Picture:
         """The latest events on the canvas, the edges of the last keyframes in them, and the map."""

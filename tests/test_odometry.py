@@ -143,7 +143,7 @@ def test_after_a_loss_it_starts_again_where_it_was_lost() -> None:
         garbage.append(PointFrame(frame.t_us, frame.ids, bearing))
     states, poses = feed(one, garbage)
     assert states == [TrackingState.SPARSE] * scene.CONFIG.pose.max_failures + [TrackingState.LOST]
-    assert len(one.segments) == 1
+    assert len(one.atlas.segments) == 1
     lost_at = poses[-1]
     later = [PointFrame(f.t_us, f.ids + 100_000, f.bearing) for f in FRAMES[170:]]
     states, poses = feed(one, later)
@@ -163,8 +163,8 @@ def test_after_a_loss_it_starts_again_where_it_was_lost() -> None:
         depths.append(np.median((points @ keyframe.T_cam_world[:3, :3].T + keyframe.T_cam_world[:3, 3])[:, 2]))
     assert depths[1] == pytest.approx(depths[0], rel=0.1)
     other = through_a_checkpoint(one)
-    assert len(other.segments) == 1
-    assert np.array_equal(other.segments[0].map.points, old.map.points)
+    assert len(other.atlas.segments) == 1
+    assert np.array_equal(other.atlas.segments[0].map.points, old.map.points)
 
 
 def test_tracks_that_leave_their_landmark_lose_it() -> None:

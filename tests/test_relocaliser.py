@@ -107,8 +107,8 @@ def is_back(camera: Camera, states: list[TrackingState], within: int) -> None:
     assert states[:within].count(TrackingState.TRACKING) > 0
     first = states.index(TrackingState.TRACKING)
     assert set(states[first:]) == {TrackingState.TRACKING}
-    assert (camera.odometry.num_starts, camera.odometry.num_returns) == (1, 1)
-    assert not camera.odometry.segments
+    assert (camera.odometry.num_starts, camera.odometry.atlas.num_returns) == (1, 1)
+    assert not camera.odometry.atlas.segments
     apart, turned = camera.error()
     assert apart < 0.01
     assert turned < 0.3
@@ -154,25 +154,25 @@ def test_a_covered_lens(camera: Camera) -> None:
 def test_in_another_place_it_begins_another_map(camera: Camera) -> None:
     states = camera.see(range(0, 200), new_ids=True, world=World(1))
     assert states[-1] is TrackingState.TRACKING
-    assert (camera.odometry.num_starts, camera.odometry.num_returns) == (2, 0)
-    assert camera.odometry.relocaliser.num_attempts > 5
-    assert camera.odometry.relocaliser.num_places == 0
-    assert len(camera.odometry.segments) == 1
+    assert (camera.odometry.num_starts, camera.odometry.atlas.num_returns) == (2, 0)
+    assert camera.odometry.atlas.relocaliser.num_attempts > 5
+    assert camera.odometry.atlas.relocaliser.num_places == 0
+    assert len(camera.odometry.atlas.segments) == 1
 
 
 def test_a_map_begun_meanwhile_joins_the_old_one(camera: Camera) -> None:
     """The old map is not looked at before the new one is there."""
     odometry = camera.odometry
     camera.see_noise(scene.CONFIG.pose.max_failures + 1)
-    odometry.relocaliser.seek([])
+    odometry.atlas.relocaliser.seek([])
     camera.see(range(0, 150), new_ids=True)
     assert (odometry.num_starts, odometry.is_started) == (2, True)
-    count = len(odometry.segments[0].map.keyframes), len(odometry.mapper.map.keyframes)
-    odometry.relocaliser.seek([odometry.segments[0].map])
+    count = len(odometry.atlas.segments[0].map.keyframes), len(odometry.mapper.map.keyframes)
+    odometry.atlas.relocaliser.seek([odometry.atlas.segments[0].map])
     states = camera.see(range(150, 250))
     assert set(states) == {TrackingState.TRACKING}
-    assert odometry.num_returns == 1
-    assert not odometry.segments
+    assert odometry.atlas.num_returns == 1
+    assert not odometry.atlas.segments
     keyframes = odometry.mapper.map.keyframes
     assert len(keyframes) > sum(count)
     assert [k.stretch for k in keyframes[: sum(count)]] == [0] * count[0] + [1] * count[1]
@@ -185,7 +185,7 @@ def test_a_map_begun_meanwhile_joins_the_old_one(camera: Camera) -> None:
 def test_maps_that_never_met_are_joined_at_the_end(camera: Camera) -> None:
     odometry = camera.odometry
     camera.see_noise(scene.CONFIG.pose.max_failures + 1)
-    odometry.relocaliser.seek([])
+    odometry.atlas.relocaliser.seek([])
     camera.see(range(0, 150), new_ids=True)
     segments = join_by_places(odometry.all_segments(), scene.CANVAS, scene.CONFIG)
     assert len(segments) == 1
@@ -216,4 +216,4 @@ def test_the_same_in_a_thread_and_through_a_checkpoint(whole: Camera) -> None:
         file.seek(0)
         other.odometry = Odometry(scene.CONFIG, scene.CANVAS, in_thread)
         other.odometry.load_state_dict(torch.load(file, weights_only=True))
-    assert plain.odometry.num_returns == 1
+    assert plain.odometry.atlas.num_returns == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -104,10 +105,10 @@ class PlaceIndex:
             self._vocabulary = Vocabulary(np.concatenate(list(shown.values())), settings.places.words, settings.seed)
             self._summaries = np.stack([self._vocabulary.summary(each) for each in shown.values()])
 
-    def find(self, glimpse: Glimpse) -> Place | None:
-        """The first of the keyframes that look most alike whose points agree with one pose; None without any."""
+    def find(self, glimpse: Glimpse) -> Iterator[Place]:
+        """Keyframes that look like the glimpse, the most alike first, whose points agree with a pose."""
         found = (self._see(keyframe, glimpse) for keyframe in self.alike(glimpse.descriptor))
-        return next((place for place in found if place is not None), None)
+        return (place for place in found if place is not None)
 
     def alike(self, descriptor: np.ndarray) -> list[int]:
         """Keyframes that look most like an image with these descriptors (N, 128), the strongest first."""

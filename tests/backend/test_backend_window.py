@@ -112,3 +112,17 @@ def test_too_few_observations_change_nothing() -> None:
     poses = [keyframe.T_cam_world for keyframe in map_.keyframes]
     assert adjust_window(map_, choose_window(map_, CONFIG), scene.FOCAL, CONFIG) is None
     assert all(np.array_equal(k.T_cam_world, p) for k, p in zip(map_.keyframes, poses, strict=True))
+
+
+def test_keyframes_of_a_given_map_hold_and_do_not_move() -> None:
+    map_ = scene.true_map(10, scene.cloud())
+    map_.num_given = 7
+    window = choose_window(map_, CONFIG)
+    assert [view for view, free in zip(window.views, window.is_free, strict=True) if free] == [7, 8, 9]
+    before = [keyframe.T_cam_world.copy() for keyframe in map_.keyframes]
+    for keyframe in map_.keyframes[7:]:
+        keyframe.T_cam_world[:3, 3] += 0.02
+    adjust_window(map_, window, scene.FOCAL, CONFIG)
+    for index, keyframe in enumerate(map_.keyframes):
+        error = np.abs(keyframe.T_cam_world - before[index]).max()
+        assert error == 0 if index < 7 else error < 0.004

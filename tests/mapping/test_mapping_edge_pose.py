@@ -7,11 +7,13 @@ import numpy as np
 from map_scenes import CONFIG, pose_error, project
 from scipy.spatial.transform import Rotation
 
-from evslam.mapping.edge_pose import EdgeHost, pose_from_edges
+from evslam.mapping.edge_pose import EdgeHost, edges_in_view, pose_from_edges
 from evslam.mapping.edge_sweep import ridge_points, tangents
 from evslam.multiview.edges import EdgePoints
 from evslam.multiview.observations import PointSightings
 from evslam.multiview.pose import PoseSettings, estimate_pose
+from evslam.placing import place_by_edges
+from evslam.tracking.point_pose import PointPose
 
 IMAGER = scene.imager()
 CANVAS = IMAGER.canvas
@@ -62,3 +64,26 @@ def test_with_few_edges_there_is_no_pose() -> None:
     assert pose_from_edges(IMAGER, IMAGE, [], true_pose(), seen, CONFIG.edge_pose) is None
     assert pose_from_edges(IMAGER, IMAGE, HOSTS, far, seen, CONFIG.edge_pose) is None
     assert pose_from_edges(IMAGER, blank, HOSTS, true_pose(), seen, CONFIG.edge_pose) is None
+
+
+def test_edges_in_view_are_those_that_project_where_the_sensor_sees() -> None:
+    world = np.concatenate([host.world_points for host in HOSTS])
+    pixel = CANVAS.pixels(project(true_pose(), world))
+    row, column = np.rint(pixel[:, 1]).astype(int), np.rint(pixel[:, 0]).astype(int)
+    inside = (row >= 0) & (column >= 0) & (row < CANVAS.height) & (column < CANVAS.width)
+    expected = sum(IMAGER.valid[r, c] for r, c in zip(row[inside], column[inside], strict=True))
+    assert edges_in_view(IMAGER, HOSTS, true_pose()) == expected > 100
+    assert edges_in_view(IMAGER, HOSTS, scene.moved(50.0)) == 0
+    behind = np.diag([-1.0, 1.0, -1.0, 1.0])
+    assert edges_in_view(IMAGER, HOSTS, behind) == 0
+
+
+def test_a_pose_is_doubtful_where_its_edges_are_not_found() -> None:
+    seen = sightings(20, noise_px=0.0)
+    pose = PointPose(true_pose(), np.arange(20), np.zeros(20), 20, np.eye(6), seen)
+    right = place_by_edges(IMAGER, IMAGE, HOSTS, pose, CONFIG)
+    assert right.T_cam_world is not None
+    assert not right.is_doubtful
+    noise = np.random.default_rng(0).poisson(0.5, (CANVAS.height, CANVAS.width)).astype(np.float32)
+    assert place_by_edges(IMAGER, IMAGER.of_votes(noise, 0), HOSTS, pose, CONFIG).is_doubtful
+    assert place_by_edges(IMAGER, IMAGER.of_votes(0 * noise, 0), HOSTS, pose, CONFIG).is_doubtful

@@ -116,3 +116,29 @@ def test_joined_landmarks_are_one_for_tracks_and_keyframes() -> None:
     assert map_.keyframes[1].landmark.tolist() == [0, -1, -1]
     assert map_.alive.tolist() == [True, False, True]
     assert len(map_.observations([0, 1], np.array([0, 2]))) == 3
+
+
+def test_an_appended_map_keeps_what_its_keyframes_and_tracks_see() -> None:
+    map_, other = make_map(), make_map()
+    other._landmark_of_track = np.full(1024, -1, np.int64)
+    other.link(np.array([103, 105]), np.array([0, 2]))
+    other.revisits, other.keyframes[1].stretch, other.stretch = [(0, 1)], 1, 1
+    seen = [keyframe.landmark.tolist() for keyframe in other.keyframes]
+    map_.append(other)
+    assert len(map_.keyframes) == 4
+    assert map_.points.tolist() == [*map_.points[:3].tolist(), *other.points.tolist()]
+    assert map_.landmarks(np.array([3, 5, 8, 103, 105])).tolist() == [0, 1, 2, 3, 5]
+    for keyframe, before in zip(map_.keyframes[2:], seen, strict=True):
+        assert keyframe.landmark.tolist() == [each + 3 if each >= 0 else -1 for each in before]
+    assert map_.revisits == [(2, 3)]
+    assert [keyframe.stretch for keyframe in map_.keyframes] == [0, 0, 1, 2]
+    assert map_.stretch == 2
+    pairs = [(0, 1), (1, 2), (2, 3), (3, 3), (-1, 0), (3, 4)]
+    assert [map_.are_neighbours(*pair) for pair in pairs] == [True, False, False, True, False, False]
+
+
+def test_a_map_handed_over_knows_no_track() -> None:
+    map_ = make_map()
+    map_.give()
+    assert map_.num_given == 2
+    assert (map_.landmarks(np.arange(10)) == -1).all()
