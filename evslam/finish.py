@@ -57,6 +57,7 @@ def finish_spatial(
             closures.append(refine(segment.map, odometry.mapper.imager, config))
             placed.append(_in_order(*final_poses(segment.map, segment.frames, odometry.focal, config)))
     figures: dict[str, Any] = {"map_points": 0, "starts": odometry.num_starts}
+    figures["start_by"] = "events" if imu is None else "gyro"
     figures["keyframes"] = sum(len(segment.map.keyframes) for segment in segments)
     waiting_for = None if odometry.is_started else odometry.bootstrap.reason
     figures |= {"start_attempts": odometry.num_attempts, "waiting_for": waiting_for}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evslam.multiview.sparse_map import SparseMap
-from evslam.tracking.point_pose import pose_from_points
+from evslam.tracking.point_pose import horizon_of, pose_from_points
 from evslam.types import PointFrame
 
 CONFIG = scene.CONFIG.pose
@@ -44,6 +44,28 @@ def test_a_third_of_the_tracks_may_be_wrong() -> None:
     assert scene.pose_error(found.T_cam_world, TRUE[10])[0] < 0.015
     assert 60 <= found.num_inliers <= 75
     assert np.isin(np.flatnonzero(found.error_px > CONFIG.misfit_px), np.arange(0, 120, 3)).all()
+
+
+def test_a_horizon_holds_the_rotation_where_few_points_tell_it() -> None:
+    frame, map_ = frame_and_map(noise_px=2.0)
+    few = PointFrame(0, frame.ids[:16], frame.bearing[:16])
+    errors = []
+    for horizon in (None, horizon_of(TRUE[10], 1000.0)):
+        found = pose_from_points(few, [TRUE[9]], map_, scene.FOCAL, replace(CONFIG, min_points=8), horizon)
+        assert found is not None
+        assert found.rows.tolist() == list(range(16))
+        assert len(found.error_px) == 16
+        errors.append(scene.pose_error(found.T_cam_world, TRUE[10])[1])
+    assert errors[1] < 0.2 * errors[0]
+
+
+def test_a_horizon_alone_does_not_move_the_camera() -> None:
+    frame, map_ = frame_and_map(noise_px=0.0)
+    found = pose_from_points(frame, [TRUE[9]], map_, scene.FOCAL, CONFIG, horizon_of(TRUE[10], 20.0))
+    assert found is not None
+    apart, turned = scene.pose_error(found.T_cam_world, TRUE[10])
+    assert apart < 1e-5
+    assert turned < 1e-3
 
 
 def test_a_second_start_is_tried_where_the_first_one_fails() -> None:
