@@ -21,7 +21,8 @@ from evslam.settings_tracking import BootstrapConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Bootstrap, Start, deviation
 from evslam.tracking.gyro import Gyro
-from evslam.tracking.point_pose import PointPose, horizon_of, pose_from_points
+from evslam.tracking.horizon import Turns, horizon_of
+from evslam.tracking.point_pose import PointPose, pose_from_points
 from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame, TrackingState
 
@@ -50,7 +51,7 @@ class Segment:
 
 
 _CLASSES = (
-    *(Bootstrap, BootstrapConfig, Candidate, Sightings, Observations, PointSightings, PointFrame, PointPose),
+    *(Bootstrap, BootstrapConfig, Candidate, Sightings, Turns, Observations, PointSightings, PointFrame, PointPose),
     *(SparseMap, Keyframe, EdgeImage, EdgeLevel, EdgePoints, EdgeHost, Segment),
 )
 

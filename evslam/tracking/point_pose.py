@@ -14,8 +14,6 @@ from evslam.settings_tracking import PoseConfig
 from evslam.types import PointFrame
 
 _SIGHTING = tuple(each.name for each in fields(PointSightings))
-_INFINITY = 1e6  # units of the map
-_HORIZON = np.array([[-0.5, -0.4], [0.5, -0.4], [-0.5, 0.4], [0.5, 0.4]])  # bearings
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def pose_from_points(
         map_: landmarks of the tracks.
         focal: pixels per unit of bearing.
         config: limits.
-        horizon: further points that take part in the fit and in nothing else, see `horizon_of`.
+        horizon: further points that take part in the fit and in nothing else, see `evslam.tracking.horizon`.
     """
     landmark = map_.landmarks(frame.ids)
     rows = np.flatnonzero(landmark >= 0)
@@ -87,15 +85,3 @@ def pose_from_points(
     return PointPose(
         best.T_cam_world, rows, error_px, int(inlier.sum()), best.hessian, PointSightings(points, bearing, weight)
     )
-
-
-def horizon_of(T_cam_world: np.ndarray, weight: float) -> PointSightings:
-    """Points at infinity, seen where this pose (4, 4) has them: they tell a fit its rotation and nothing else.
-
-    Args:
-        weight: of all together, against 1 for a landmark.
-    """
-    ray = np.column_stack([_HORIZON, np.ones(len(_HORIZON))])
-    centre = -T_cam_world[:3, :3].T @ T_cam_world[:3, 3]
-    points = _INFINITY * ray @ T_cam_world[:3, :3] + centre
-    return PointSightings(points, _HORIZON.copy(), np.full(len(ray), weight / len(ray)))

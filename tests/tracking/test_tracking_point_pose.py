@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from evslam.multiview.sparse_map import SparseMap
-from evslam.tracking.point_pose import horizon_of, pose_from_points
+from evslam.tracking.horizon import horizon_of
+from evslam.tracking.point_pose import pose_from_points
 from evslam.types import PointFrame
 
 CONFIG = scene.CONFIG.pose
