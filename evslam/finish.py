@@ -17,6 +17,7 @@ from evslam.inertial.alignment import InertialEstimate, align_inertially
 from evslam.inertial.signal import InertialSignal
 from evslam.inertial.world import MetricWorld
 from evslam.multiview.sparse_map import SparseMap
+from evslam.odometry import Segment
 from evslam.outputs import RunWriter, write_panorama, write_points
 from evslam.reconstruction import final_poses, map_points, refine
 from evslam.slam import RotationSlam, SpatialSlam
@@ -66,11 +67,7 @@ def finish_spatial(
     if imu is not None:
         estimate = _inertial(max(placed, key=len, default=online), imu, config)
         figures["imu"], latency_ms = estimate.figures(), _latency_ms(estimate, config)
-        if estimate.fit is not None and estimate.is_sure:
-            world = MetricWorld.of(estimate.fit, Rotation.from_quat(final.quaternion[0]).as_matrix())
-            final = world.trajectory(final)
-            for segment in segments:
-                world.move(segment.map)
+        final = _in_metres(final, segments, estimate)
     writer.write_final(final, latency_ms)
     if not segments:
         return figures
@@ -96,6 +93,16 @@ def _inertial(trajectory: Trajectory, imu: InertialSignal, config: Config) -> In
     else:
         log.warning("the IMU does not tell metres: %s; the map keeps its own unit", estimate.reason)
     return estimate
+
+
+def _in_metres(final: Trajectory, segments: list[Segment], estimate: InertialEstimate) -> Trajectory:
+    """The trajectory, and with it the maps, moved into metres with gravity along -z, where the estimate is sure."""
+    if not estimate.is_sure or estimate.fit is None:
+        return final
+    world = MetricWorld.of(estimate.fit, Rotation.from_quat(final.quaternion[0]).as_matrix())
+    for segment in segments:
+        world.move(segment.map)
+    return world.trajectory(final)
 
 
 def _latency_ms(estimate: InertialEstimate, config: Config) -> float | None:
