@@ -115,8 +115,10 @@ def _with_scale(
     fit = solve_scale(problem)
     if fit is None:
         return replace(estimate, reason="the accelerometer does not tell a scale")
-    sigma = float(np.hypot(fit.log_scale_sigma, _scatter(problem, fit)))
+    sigma, tilt_deg = float(np.hypot(fit.log_scale_sigma, _scatter(problem, fit))), np.degrees(fit.gravity_sigma)
     reason = ""
+    if tilt_deg > config.max_gravity_sigma_deg:
+        reason = f"gravity is known within {tilt_deg:.1f} degrees only: longer or livelier motion would tell it"
     if sigma > config.max_scale_sigma:
         reason = f"the scale is known within {100 * sigma:.1f} % only: longer or livelier motion would tell it"
     return replace(estimate, reason=reason, fit=fit, scale_sigma=sigma)
