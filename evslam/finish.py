@@ -60,6 +60,7 @@ def finish_spatial(
             placed.append(_in_order(*final_poses(segment.map, segment.frames, odometry.mapper.imager, config)))
     keyframes = [each for segment in segments for each in segment.map.keyframes[segment.map.num_given :]]
     figures: dict[str, Any] = {"map_points": 0, "keyframes": len(keyframes), "starts": odometry.num_starts}
+    figures["start_by"] = "events" if imu is None else "gyro"
     figures |= {"start_attempts": odometry.num_attempts, "waiting_for": odometry.waiting_for}
     atlas = odometry.atlas
     figures |= {"relocalisations": atlas.num_returns, "searches": atlas.relocaliser.num_attempts}
@@ -68,12 +69,7 @@ def finish_spatial(
     if imu is not None:
         estimate = _inertial(max(placed, key=len, default=online), imu, config)
         figures["imu"], latency_ms = estimate.figures(), _latency_ms(estimate, config)
-        in_given_map = any(segment.map.num_given for segment in segments)
-        if estimate.fit is not None and estimate.is_sure and not in_given_map:
-            world = MetricWorld.of(estimate.fit, Rotation.from_quat(final.quaternion[0]).as_matrix())
-            final = world.trajectory(final)
-            for segment in segments:
-                world.move(segment.map)
+        final = _in_metres(final, segments, estimate)
     writer.write_final(final, latency_ms)
     if not segments:
         return figures
@@ -106,6 +102,19 @@ def _inertial(trajectory: Trajectory, imu: InertialSignal, config: Config) -> In
     else:
         log.warning("the IMU does not tell metres: %s; the map keeps its own unit", estimate.reason)
     return estimate
+
+
+def _in_metres(final: Trajectory, segments: list[Segment], estimate: InertialEstimate) -> Trajectory:
+    """The trajectory, and with it the maps, moved into metres with gravity along -z, where the estimate is sure.
+
+    What was found in a given map stays in its frame.
+    """
+    if not estimate.is_sure or estimate.fit is None or any(segment.map.num_given for segment in segments):
+        return final
+    world = MetricWorld.of(estimate.fit, Rotation.from_quat(final.quaternion[0]).as_matrix())
+    for segment in segments:
+        world.move(segment.map)
+    return world.trajectory(final)
 
 
 def _latency_ms(estimate: InertialEstimate, config: Config) -> float | None:

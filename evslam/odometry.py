@@ -23,7 +23,8 @@ from evslam.settings_tracking import BootstrapConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Bootstrap, Start, deviation
 from evslam.tracking.gyro import Gyro
-from evslam.tracking.point_pose import PointPose, horizon_of, leaves_keyframe, pose_from_points
+from evslam.tracking.horizon import Turns, horizon_of
+from evslam.tracking.point_pose import PointPose, leaves_keyframe, pose_from_points
 from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame, TrackingState
 
@@ -39,7 +40,7 @@ _STATE = (
 )
 _MAPPER_STATE = ("map", "view", "hosts", "is_busy", "unlinked", "_before")
 _CLASSES = (
-    *(Bootstrap, BootstrapConfig, Candidate, Sightings, Observations, PointSightings, PointPose, EdgeHost),
+    *(Bootstrap, BootstrapConfig, Candidate, Sightings, Turns, Observations, PointSightings, PointPose, EdgeHost),
     *MAP_CLASSES,
 )
 

@@ -18,7 +18,8 @@ class InertialConfig:
         acceleration_noise: density of the error of accelerations, that of their direction included, m/s^2/sqrt(Hz).
         bias_sigma: standard deviation of the accelerometer's bias, m/s^2.
         min_sigma: least standard deviation of a position, in units of the map (the median depth at the start).
-        max_scale_sigma: relative standard deviation of the scale up to which the map is written in metres.
+        max_scale_sigma, max_gravity_sigma_deg: relative standard deviation of the scale, and that of the direction of
+            gravity, up to which the map is written in metres. The bias alone leaves about a degree.
     """
 
     max_offset_ms: float
@@ -30,3 +31,4 @@ class InertialConfig:
     bias_sigma: float
     min_sigma: float
     max_scale_sigma: float
+    max_gravity_sigma_deg: float

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from evslam.geometry.trajectory import interpolate
 from evslam.io.imu import load_imu, save_imu
 from evslam.io.results import read_ply
 from evslam.io.trajectory import load_trajectory
+from evslam.outputs import RunWriter
 from evslam.runner import run
 from evslam.session import RunOptions, open_session
-from evslam.types import Imu
+from evslam.types import Imu, TrackResult
 
 CONFIG = load_config(overrides=["mode=6dof", "gyro.use=true"])
 
@@ -81,6 +84,28 @@ def test_a_scale_that_is_not_sure_leaves_the_map_as_it_is(recording: Path, tmp_p
     first = load_trajectory(tmp_path / "run" / "trajectory.txt").poses[0]
     assert first == pytest.approx([0, 0, 0, 0, 0, 0, 1], abs=1e-9)
     assert "does not tell metres" in (tmp_path / "run" / "run.log").read_text()
+
+
+def test_an_interrupted_run_goes_on_to_the_same_result(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut = (RunOptions(recording, tmp_path / name, duration_s=1.3, progress=False) for name in ("whole", "cut"))
+    run(whole, CONFIG)
+    written, write = [0], RunWriter.write
+
+    def interrupting(writer: RunWriter, result: TrackResult) -> None:
+        write(writer, result)
+        written[0] += 1
+        if written[0] == 50:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "write", interrupting)
+        assert run(cut, CONFIG)["status"] == "interrupted"
+    run(replace(cut, resume=True), CONFIG)
+    for name in ("trajectory.txt", "trajectory_online.txt", "keyframes.txt", "batches.csv"):
+        assert (tmp_path / "cut" / name).read_text() == (tmp_path / "whole" / name).read_text(), name
+    assert told(tmp_path / "cut") == told(tmp_path / "whole")
 
 
 def test_no_imu_is_an_error(recording: Path, tmp_path: Path) -> None:

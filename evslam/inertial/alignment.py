@@ -21,6 +21,7 @@ _US = 1e-6
 _WINDOW_S = 3.0  # the scale is looked at in windows of this length, too
 _MIN_AGREEMENT = 0.5  # of turns that the gyroscope explains
 _MIN_TURN_RATE = 0.05  # rad/s, below which agreement means nothing
+_LITTLE_COVER = "the IMU covers too little of the trajectory"
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,8 @@ def align_inertially(
         The estimate, with a reason where it is not sure.
     """
     signal = signal[longest_stretch(signal.t_us, 1e3 * config.max_gap_ms)]
+    if len(trajectory) < 2 or len(signal) < 2:
+        return InertialEstimate(_LITTLE_COVER)
     rotation = Rotation.from_quat(trajectory.quaternion)
     rates = fit_rates(trajectory.t_us, rotation, signal, 1e-3 * config.max_offset_ms, min_spread)
     if rates is not None and DEGREES[0] < rates.gain < DEGREES[1]:
@@ -89,7 +92,7 @@ def align_inertially(
         signal = replace(signal, gyro=np.radians(signal.gyro))
         rates = fit_rates(trajectory.t_us, rotation, signal, 1e-3 * config.max_offset_ms, min_spread)
     if rates is None:
-        return InertialEstimate("the IMU covers too little of the trajectory")
+        return InertialEstimate(_LITTLE_COVER)
     estimate = InertialEstimate("", rates.offset_s, rates.bias)
     if rates.turn_rate > _MIN_TURN_RATE and rates.agreement < _MIN_AGREEMENT:
         share = 100 * rates.agreement
@@ -112,8 +115,10 @@ def _with_scale(
     fit = solve_scale(problem)
     if fit is None:
         return replace(estimate, reason="the accelerometer does not tell a scale")
-    sigma = float(np.hypot(fit.log_scale_sigma, _scatter(problem, fit)))
+    sigma, tilt_deg = float(np.hypot(fit.log_scale_sigma, _scatter(problem, fit))), np.degrees(fit.gravity_sigma)
     reason = ""
+    if tilt_deg > config.max_gravity_sigma_deg:
+        reason = f"gravity is known within {tilt_deg:.1f} degrees only: longer or livelier motion would tell it"
     if sigma > config.max_scale_sigma:
         reason = f"the scale is known within {100 * sigma:.1f} % only: longer or livelier motion would tell it"
     return replace(estimate, reason=reason, fit=fit, scale_sigma=sigma)

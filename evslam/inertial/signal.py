@@ -12,6 +12,7 @@ from evslam.types import Imu
 
 STANDARD_GRAVITY = 9.80665  # m/s^2, what "g" stands for in the data of sensors
 _FASTEST = 45.0  # rad/s; the range of hand-sized gyroscopes ends at 2000 degrees/s = 35 rad/s
+_FAST = 6.0  # rad/s, more than the median of any hand-held motion
 _FORCE_RANGE = (7.0, 13.0)  # m/s^2, of the median specific force of anything that a hand carries
 
 
@@ -69,7 +70,7 @@ def prepare(imu: Imu, T_cam_imu: np.ndarray | None = None) -> InertialSignal:
         notes.append(f"{len(imu.t_us) - len(t_us)} IMU samples are not finite or have a time twice: left out")
     if len(t_us) < 2:
         raise DataError(f"IMU: {len(t_us)} usable samples of {len(imu.t_us)}; run without --imu, or mend the file")
-    if np.quantile(np.abs(gyro).max(1), 0.999) > _FASTEST:
+    if np.quantile(np.abs(gyro).max(1), 0.999) > _FASTEST or np.median(np.linalg.norm(gyro, axis=1)) > _FAST:
         notes.append(f"angular velocities up to {np.abs(gyro).max():.0f} must be degrees/s: converted")
         gyro = np.radians(gyro)
     told = _in_si(force, notes)

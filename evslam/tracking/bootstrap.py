@@ -14,7 +14,7 @@ from evslam.multiview.pose import robust_rotation
 from evslam.multiview.two_view import two_view_hypotheses
 from evslam.settings_tracking import BootstrapConfig
 from evslam.tracking.gyro import Gyro
-from evslam.tracking.gyro_start import turned_hypotheses, turning_alike
+from evslam.tracking.gyro_start import turned_hypotheses, turning_alike, turns_of
 from evslam.tracking.start import Candidate, refine, rotation_cost
 from evslam.types import PointFrame
 
@@ -144,7 +144,8 @@ class Bootstrap:
         turn = None if gyro is None else gyro.turn(reference.t_us, frame.t_us)
         if turn is not None:
             hypotheses += turned_hypotheses(before, after, turn.T, self.focal)
-        candidates = refine(frames, hypotheses, self.focal, config)
+        turns = None if gyro is None else turns_of(frames, gyro, self.focal)
+        candidates = refine(frames, hypotheses, self.focal, config, turns)
         if gyro is not None:
             candidates = turning_alike(candidates, gyro)
         if not candidates:

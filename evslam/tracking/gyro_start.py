@@ -7,12 +7,16 @@ from scipy.spatial.transform import Rotation
 
 from evslam.multiview.two_view import linear_direction
 from evslam.tracking.gyro import Gyro
+from evslam.tracking.horizon import Turns
 from evslam.tracking.start import Candidate
+from evslam.types import PointFrame
 
 _SAMPLES = 200
 _SCALE_PX = 2.0  # of the robust cost of a direction
 _ANGLE_SIGMA = np.radians(0.3)  # rad, of the rotation between two frames by their points
-_BIAS_SIGMA = 0.012  # rad/s, of a bias that nothing has told yet
+_GYRO_SIGMA = 0.001  # rad, of the gyroscope's turn but for its bias
+_BIAS_SIGMA = (0.012, 0.003)  # rad/s, of a bias that nothing has told yet, and of one that was learnt
+_POINT_PX = 1.0  # error of an observed point, for the weights
 _MOST = 3.0  # standard deviations by which a solution may turn otherwise than the gyroscope
 
 
@@ -61,6 +65,25 @@ def sampled_direction(
     return np.asarray(tried[int(np.argmin(np.log1p((error / _SCALE_PX) ** 2).sum(1)))])
 
 
+def turns_of(frames: list[PointFrame], gyro: Gyro, focal: float) -> Turns | None:
+    """How the gyroscope has the frames turned against the first one; None where it does not cover them.
+
+    Weights follow from the standard deviation of an angle, in which the unknown bias grows with time.
+
+    Args:
+        focal: pixels per unit of bearing.
+    """
+    turns = [np.eye(3)]
+    for frame in frames[1:]:
+        turn = gyro.turn(frames[0].t_us, frame.t_us)
+        if turn is None:
+            return None
+        turns.append(turn.T)
+    seconds = (np.array([frame.t_us for frame in frames]) - frames[0].t_us) * 1e-6
+    sigma_px = focal * np.hypot(_GYRO_SIGMA, _bias_sigma(gyro) * seconds)
+    return Turns(np.stack(turns), (_POINT_PX / sigma_px) ** 2)
+
+
 def turning_alike(candidates: list[Candidate], gyro: Gyro) -> list[Candidate]:
     """The candidates whose rotation from the first frame to the last the gyroscope confirms, or does not cover."""
     kept = []
@@ -69,9 +92,12 @@ def turning_alike(candidates: list[Candidate], gyro: Gyro) -> list[Candidate]:
         turn = gyro.turn(first, last)
         if turn is not None:
             apart = Rotation.from_matrix(candidate.T_cam_world[-1, :3, :3] @ turn).magnitude()
-            unknown = 1.0 if gyro.known_s == 0 else 0.25
-            sigma = np.hypot(_ANGLE_SIGMA, unknown * _BIAS_SIGMA * (last - first) * 1e-6)
+            sigma = np.hypot(_ANGLE_SIGMA, _bias_sigma(gyro) * (last - first) * 1e-6)
             if apart > _MOST * sigma:
                 continue
         kept.append(candidate)
     return kept
+
+
+def _bias_sigma(gyro: Gyro) -> float:
+    return _BIAS_SIGMA[int(gyro.known_s > 0)]

@@ -15,8 +15,6 @@ from evslam.types import PointFrame
 
 _SIGHTING = tuple(each.name for each in fields(PointSightings))
 _MIN_COMMON = 6  # tracks that tell how far the image has moved
-_INFINITY = 1e6  # units of the map
-_HORIZON = np.array([[-0.5, -0.4], [0.5, -0.4], [-0.5, 0.4], [0.5, 0.4]])  # bearings
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def pose_from_points(
         map_: landmarks of the tracks.
         focal: pixels per unit of bearing.
         config: limits.
-        horizon: further points that take part in the fit and in nothing else, see `horizon_of`.
+        horizon: further points that take part in the fit and in nothing else, see `evslam.tracking.horizon`.
     """
     landmark = map_.landmarks(frame.ids)
     rows = np.flatnonzero(landmark >= 0)
@@ -113,15 +111,3 @@ def leaves_keyframe(
     moved = focal * np.linalg.norm(frame.bearing[seen] - newest.bearing[row[seen]], axis=1)
     far = len(moved) < _MIN_COMMON or float(np.median(moved)) > config.motion_px
     return far or pose.num_inliers < config.min_share * num_seen
-
-
-def horizon_of(T_cam_world: np.ndarray, weight: float) -> PointSightings:
-    """Points at infinity, seen where this pose (4, 4) has them: they tell a fit its rotation and nothing else.
-
-    Args:
-        weight: of all together, against 1 for a landmark.
-    """
-    ray = np.column_stack([_HORIZON, np.ones(len(_HORIZON))])
-    centre = -T_cam_world[:3, :3].T @ T_cam_world[:3, 3]
-    points = _INFINITY * ray @ T_cam_world[:3, :3] + centre
-    return PointSightings(points, _HORIZON.copy(), np.full(len(ray), weight / len(ray)))

@@ -13,6 +13,7 @@ from evslam.multiview.observations import Observations
 from evslam.multiview.pose import PoseSettings, estimate_pose, robust_rotation
 from evslam.multiview.triangulation import triangulate
 from evslam.settings_tracking import BootstrapConfig
+from evslam.tracking.horizon import Turns, with_horizon
 from evslam.types import PointFrame
 
 _MAX_ERROR_PX = 50.0
@@ -37,11 +38,13 @@ class Sightings:
         frames: in the order of time.
         ids: (P,) int64 ascending, the tracks.
         observations: of these tracks by the frames.
+        turns: of the frames, where a gyroscope tells them.
     """
 
     frames: tuple[PointFrame, ...]
     ids: np.ndarray
     observations: Observations
+    turns: Turns | None = None
 
     @staticmethod
     def of(frames: list[PointFrame], min_views: int, crowd_radius: float) -> Sightings:
@@ -111,7 +114,11 @@ class Candidate:
 
 
 def refine(
-    frames: list[PointFrame], hypotheses: list[np.ndarray], focal: float, config: BootstrapConfig
+    frames: list[PointFrame],
+    hypotheses: list[np.ndarray],
+    focal: float,
+    config: BootstrapConfig,
+    turns: Turns | None = None,
 ) -> list[Candidate]:
     """Poses of all frames and all their tracks that explain them best, for hypotheses of the pose of the last frame.
 
@@ -119,12 +126,14 @@ def refine(
         frames: C >= 2, in the order of time.
         hypotheses: (4, 4) each, takes points of the first camera to the last.
         focal: pixels per unit of bearing.
+        turns: of the frames, as a gyroscope tells them.
 
     Returns:
         Candidates, the one with the least cost first. None for hypotheses that meet in the same solution of the two
         views, or that give too few points depth or too small an angle; if all do, there is none.
     """
     ends = Sightings.of([frames[0], frames[-1]], 2, config.crowd_px / focal)
+    ends = replace(ends, turns=None if turns is None else turns.ends())
     pairs: list[Pair] = []
     for hypothesis in hypotheses:
         pair = _adjust_pair(ends, hypothesis, focal, config.scale_px)
@@ -133,6 +142,7 @@ def refine(
     if max((pair.angle for pair in pairs), default=0.0) < _NEARLY * np.radians(config.min_angle_deg):
         return []
     sightings = Sightings.of(frames, min(config.min_views, len(frames)), config.crowd_px / focal)
+    sightings = replace(sightings, turns=turns)
     poses = [_between(frames, pair, focal) for pair in pairs]
     return sorted((adjust_all(sightings, each, focal, config.scale_px) for each in poses), key=lambda one: one.cost)
 
@@ -151,14 +161,16 @@ def _between(frames: list[PointFrame], pair: Pair, focal: float) -> np.ndarray:
 
 def adjust_all(sightings: Sightings, T_cam_world: np.ndarray, focal: float, scale_px: float) -> Candidate:
     """Bundle adjustment of all frames (the first stays) and tracks, from poses (C, 4, 4)."""
-    seen, poses = sightings.observations, T_cam_world
+    seen, poses, number = sightings.observations, T_cam_world, len(sightings.ids)
     free = np.arange(len(poses)) > 0
     for _ in range(2):  # points that start behind a camera get a second chance
-        points = _points_in_front(poses, seen, len(sightings.ids))
-        problem = BundleProblem(poses, free, points, seen, focal)
+        points = _points_in_front(poses, seen, number)
+        problem = with_horizon(BundleProblem(poses, free, points, seen, focal), sightings.turns)
         result = adjust(problem, BundleSettings(scale_px, _ITERATIONS, _TOLERANCE))
-        poses, points = _unit_baseline(result.T_cam_world, result.points)
-    result = adjust(BundleProblem(poses, free, points, seen, focal), BundleSettings(scale_px, 0, _TOLERANCE))
+        poses, points = _unit_baseline(result.T_cam_world, result.points[:number])
+    problem = with_horizon(BundleProblem(poses, free, points, seen, focal), sightings.turns)
+    result = adjust(problem, BundleSettings(scale_px, 0, _TOLERANCE))
+    result = replace(result, error_px=result.error_px[: len(seen.view)])
     rays = triangulate(poses, seen, len(points))
     depth = np.einsum("ij,ij->i", poses[seen.view, 2, :3], points[seen.point]) + poses[seen.view, 2, 3]
     in_front = rays.in_front.copy()
@@ -197,9 +209,9 @@ def _adjust_pair(ends: Sightings, T_last_first: np.ndarray, focal: float, scale_
     if good.sum() < _MIN_POINTS:
         return None
     problem = BundleProblem(poses, np.array([False, True]), rays.points[good], subset(ends.observations, good), focal)
-    result = adjust(problem, BundleSettings(scale_px, _TWO_VIEW_ITERATIONS, _TOLERANCE))
+    result = adjust(with_horizon(problem, ends.turns), BundleSettings(scale_px, _TWO_VIEW_ITERATIONS, _TOLERANCE))
     angle = triangulate(result.T_cam_world, ends.observations, len(ends.ids)).angle
-    return Pair(ends.ids[good], result.T_cam_world[1], result.points, float(np.median(angle)))
+    return Pair(ends.ids[good], result.T_cam_world[1], result.points[: good.sum()], float(np.median(angle)))
 
 
 def _alike(one: Pair, other: Pair) -> bool:

@@ -123,3 +123,11 @@ def test_without_accelerometer_offset_and_bias_remain() -> None:
     assert found.reason == "no accelerometer"
     assert found.figures()["offset_ms"] == pytest.approx(2.0, abs=0.05)
     assert found.figures()["scale"] is None
+
+
+@pytest.mark.parametrize("poses", [0, 1, 5])
+def test_hardly_any_pose_is_no_error(poses: int) -> None:
+    motion = scenes.hand_held()
+    whole = scenes.seen(motion, 1.0)
+    found = align(Trajectory(whole.t_us[:poses], whole.poses[:poses]), prepare(scenes.measured(motion)))
+    assert "covers too little" in found.reason

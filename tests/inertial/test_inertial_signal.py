@@ -30,6 +30,11 @@ def test_units_are_told_by_size() -> None:
     assert ["degrees/s" in signal.notes[0], "units of g" in signal.notes[1]] == [True, True]
 
 
+def test_slow_degrees_are_told_too() -> None:
+    signal = prepare(Imu(IMU.t_us, IMU.acceleration, np.degrees(IMU.gyro) * 0.4))
+    assert signal.gyro == pytest.approx(0.4 * IMU.gyro)
+
+
 @pytest.mark.parametrize("factor", [0.0, 0.3, 1000.0])
 def test_an_accelerometer_without_gravity_is_not_used(factor: float) -> None:
     signal = prepare(Imu(IMU.t_us, factor * IMU.acceleration, IMU.gyro))

@@ -13,22 +13,30 @@ import torch
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.lie import SE3
 from evslam.tracking.front_end import FrontEnd
+from evslam.tracking.gyro import Gyro
 from evslam.tracking.image_flow import flow_at, rotation_flow
-from evslam.types import EventBatch, PointFrame
+from evslam.types import EventBatch, Imu, PointFrame
 
 CONFIG = scene.CONFIG
 CANVAS = Canvas.of(scene.CAMERA, CONFIG.frame.canvas_width, CONFIG.frame.canvas_margin)
 TWIST = torch.tensor([0.0, 0.0, 0.0, 0.3, -0.8, 0.2], dtype=torch.float64)
 POINTS = scene.scene((1.0, 3.0))
 STEP_S = 0.01
+JERK = 3
 
 
-def batches(count: int) -> list[EventBatch]:
-    """Batch k shows the points as the camera, which turns steadily, sees them then; each is brighter than before."""
+def batches(count: int, jerk_at: int | None = None) -> list[EventBatch]:
+    """Batch k shows the points as the camera, which turns steadily, sees them then; each is brighter than before.
+
+    From batch `jerk_at` on it turns JERK times as fast.
+    """
     found = []
     for k in range(count):
-        points = SE3.exp(-(k + 0.5) * STEP_S * TWIST) * POINTS
-        batch = scene.batch(points, TWIST, STEP_S, 4000, start_us=round(k * STEP_S * 1e6), seed=k)
+        jerk = 0 if jerk_at is None else (JERK - 1) * max(k + 0.5 - jerk_at, 0)
+        points = SE3.exp(-(k + 0.5 + jerk) * STEP_S * TWIST) * POINTS
+        batch = scene.batch(
+            points, TWIST * (JERK if jerk else 1), STEP_S, 4000, start_us=round(k * STEP_S * 1e6), seed=k
+        )
         found.append(replace(batch, polarity=torch.ones(4000, dtype=torch.bool)))
     return found
 
@@ -71,6 +79,25 @@ def test_before_there_are_points_the_flow_is_that_of_the_sharpest_rotation() -> 
     assert (
         np.abs(flow_at(front_end.points.flow, corners, CANVAS.centre) - expected).max() < 0.1 * np.abs(expected).max()
     )
+
+
+def surviving(gyro: Gyro | None) -> float:
+    """Share of the tracks that go on right through a jerk."""
+    front_end = FrontEnd(scene.CAMERA, CANVAS, CONFIG, gyro)
+    before, after = [front_end.take(batch) for batch in batches(16, jerk_at=15)][-2:]
+    _, i, k = np.intersect1d(before.ids, after.ids, return_indices=True)
+    rays = torch.from_numpy(np.column_stack([before.bearing[i], np.ones(len(i))]))
+    turned = (SE3.exp(-JERK * STEP_S * TWIST) * rays).numpy()
+    error = CANVAS.focal * np.linalg.norm(turned[:, :2] / turned[:, 2:] - after.bearing[k], axis=1)
+    return float((error < 2).sum() / len(before.ids))
+
+
+def test_a_gyroscope_carries_points_through_a_jerk() -> None:
+    t_us = np.arange(-1000, 200_000, 1000)
+    rates = np.where(t_us[:, None] < 150_000, 1.0, JERK) * TWIST[3:].numpy() + [0.01, -0.02, 0.01]
+    with_gyro = surviving(Gyro(Imu(t_us, np.zeros_like(rates), rates), CONFIG.gyro))
+    assert with_gyro > 0.4
+    assert with_gyro > 2 * surviving(None)
 
 
 def test_pace_lets_no_image_last_longer_or_shorter_than_allowed() -> None:

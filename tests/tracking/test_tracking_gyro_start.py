@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from evslam.config import load_config
 from evslam.tracking.bootstrap import Bootstrap
 from evslam.tracking.gyro import Gyro
-from evslam.tracking.gyro_start import sampled_direction, turned_hypotheses, turning_alike
+from evslam.tracking.gyro_start import sampled_direction, turned_hypotheses, turning_alike, turns_of
 from evslam.tracking.start import refine
 from evslam.types import Imu
 
@@ -86,3 +86,33 @@ def test_starts_right_with_a_gyroscope_and_a_bias(scene) -> None:  # type: ignor
     assert direction_error_deg(start, ASIDE) < 5
     turn = Rotation.from_matrix(start.T_cam_world[-1, :3, :3]).magnitude()
     assert turn == pytest.approx(np.linalg.norm(ASIDE.omega) * start.diagnosis.duration_s, rel=0.05)
+
+
+def test_turns_hold_the_rotation_where_points_mistake_a_turn_for_a_translation() -> None:
+    """A short path in front of a far wall with noise: points alone cannot tell turning from moving aside."""
+    rng = np.random.default_rng(3)
+    motion = Motion((0.4, 0.0, 0.0), (0.0, 0.4, 0.0))
+    frames = tracks(wall(rng), motion, rng, seconds=0.35, noise_px=0.5)[::5]
+    rotation, centre = motion.pose(frames[-1].t_us * 1e-6)
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = rotation.T, -rotation.T @ centre
+    patient = replace(CONFIG.bootstrap, min_angle_deg=0.5)
+    errors = []
+    for turns in (None, turns_of(frames, gyro((0.005, 0.405, -0.005)), FOCAL)):
+        best = refine(frames, [pose], FOCAL, patient, turns)[0]
+        assert len(best.error_px) == len(best.sightings.observations.view)
+        assert len(best.points) == len(best.sightings.ids)
+        errors.append(np.degrees(Rotation.from_matrix(best.T_cam_world[-1, :3, :3] @ rotation).magnitude()))
+    assert errors[1] < 0.25
+    assert errors[1] < 0.7 * errors[0]
+
+
+def test_turns_are_those_of_the_gyroscope_and_less_sure_with_time() -> None:
+    frames = tracks(room(np.random.default_rng(0)), ASIDE, np.random.default_rng(0))[::30]
+    turns = turns_of(frames, gyro(ASIDE.omega), FOCAL)
+    assert turns is not None
+    for frame, rotation in zip(frames, turns.rotation, strict=True):
+        assert rotation == pytest.approx(ASIDE.pose(frame.t_us * 1e-6)[0].T, abs=1e-9)
+    assert (np.diff(turns.weight) < 0).all()
+    late = [replace(frame, t_us=frame.t_us + 10_000_000) for frame in frames]
+    assert turns_of(late, gyro(ASIDE.omega), FOCAL) is None

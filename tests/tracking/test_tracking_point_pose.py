@@ -10,6 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from evslam.multiview.sparse_map import SparseMap
+from evslam.tracking.horizon import horizon_of
 from evslam.tracking.point_pose import pose_from_points
 from evslam.types import PointFrame
 
@@ -58,6 +59,28 @@ def test_covariance_covers_the_errors() -> None:
         error = np.r_[change[:3, 3], Rotation.from_matrix(change[:3, :3]).as_rotvec()]
         normalised.append(error @ np.linalg.solve(found.covariance, error))
     assert np.mean(normalised) == pytest.approx(6, rel=0.35)
+
+
+def test_a_horizon_holds_the_rotation_where_few_points_tell_it() -> None:
+    frame, map_ = frame_and_map(noise_px=2.0)
+    few = PointFrame(0, frame.ids[:16], frame.bearing[:16])
+    errors = []
+    for horizon in (None, horizon_of(TRUE[10], 1000.0)):
+        found = pose_from_points(few, [TRUE[9]], map_, scene.FOCAL, replace(CONFIG, min_points=8), horizon)
+        assert found is not None
+        assert found.rows.tolist() == list(range(16))
+        assert len(found.error_px) == 16
+        errors.append(scene.pose_error(found.T_cam_world, TRUE[10])[1])
+    assert errors[1] < 0.2 * errors[0]
+
+
+def test_a_horizon_alone_does_not_move_the_camera() -> None:
+    frame, map_ = frame_and_map(noise_px=0.0)
+    found = pose_from_points(frame, [TRUE[9]], map_, scene.FOCAL, CONFIG, horizon_of(TRUE[10], 20.0))
+    assert found is not None
+    apart, turned = scene.pose_error(found.T_cam_world, TRUE[10])
+    assert apart < 1e-5
+    assert turned < 1e-3
 
 
 def test_a_second_start_is_tried_where_the_first_one_fails() -> None:
