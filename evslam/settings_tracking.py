@@ -27,6 +27,7 @@ class FrameConfig:
         min_activity: share of the busiest places' events that a place needs for points to be tracked there.
         scale_gain: weight of the newest image in the brightness scale.
         rest_share: of the usual rate of events, below which the camera rests.
+        min_variance: of the rate of events over the sensor, relative, below which they are mere noise.
         rest_memory_s: time constants with which the usual rate follows, while the camera moves and while it rests.
     """
 
@@ -45,6 +46,7 @@ class FrameConfig:
     min_activity: float
     scale_gain: float
     rest_share: float
+    min_variance: float
     rest_memory_s: tuple[float, ...]
 
     @property

@@ -13,12 +13,14 @@ import pytest
 from evslam.config import load_config
 from evslam.demo import write_simulation
 from evslam.eval.evaluate import evaluate_run
+from evslam.io.recording import open_recording, write_recording
 from evslam.io.results import read_ply
 from evslam.io.trajectory import load_trajectory
 from evslam.outputs import RunWriter
 from evslam.runner import run
 from evslam.session import RunOptions
-from evslam.types import TrackResult
+from evslam.types import Events, TrackResult
+from evslam.viz.batch_log import load_batch_log
 
 CONFIG = load_config(overrides=["mode=6dof"])
 DURATION_S = 1.4
@@ -123,3 +125,37 @@ def test_a_camera_that_only_turns_does_not_start(tiny_recording: Path, tmp_path:
     assert set(metrics["states"]) == {"starting"}
     assert len(load_trajectory(tmp_path / "run" / "trajectory.txt", minimum=0)) == 0
     assert not (tmp_path / "run" / "map.ply").exists()
+
+
+@pytest.mark.parametrize("rate", [0, 4000, 100_000, 1_000_000])
+def test_a_covered_lens_is_noticed(recording: Path, rate: int, tmp_path: Path) -> None:
+    """For a second the camera stands still and sees nothing, noise of its pixels, or flicker; then it goes on."""
+    camera, rng = open_recording(recording).camera, np.random.default_rng(1)
+    moving = Events.concatenate(list(open_recording(recording).reader.read()))
+    cut = int(np.searchsorted(moving.t, 1_200_000))
+    t = np.sort(rng.integers(1_200_000, 2_200_000, rate))
+    x, y = rng.integers(0, 240, rate).astype(np.uint16), rng.integers(0, 180, rate).astype(np.uint16)
+    later = Events(moving.t + 1_000_000, moving.x, moving.y, moving.p)[cut:]
+    parts = iter([moving[:cut], Events(t, x, y, rng.random(rate) < 0.5), later])
+    write_recording(tmp_path / "covered", parts, camera=camera)
+    run(RunOptions(tmp_path / "covered", tmp_path / "run", progress=False), CONFIG)
+    batches = load_batch_log(tmp_path / "run" / "batches.csv")
+    covered = (batches.t_us > 1_221_000) & (batches.t_us < 2_200_000)
+    assert set(batches.state[covered]) <= {"sparse", "lost"}
+    assert set(batches.state[batches.t_us > 2_250_000]) == {"tracking"}
+    trajectory = load_trajectory(tmp_path / "run" / "trajectory.txt")
+    before, after = (trajectory.position[np.argmin(np.abs(trajectory.t_us - t))] for t in (1_195_000, 2_205_000))
+    assert np.linalg.norm(after - before) < 0.02  # of the median depth
+
+
+@pytest.mark.parametrize("rate", [3000, 200_000])
+def test_noise_only_is_no_recording_to_start_from(recording: Path, rate: int, tmp_path: Path) -> None:
+    rng, number = np.random.default_rng(2), 2 * rate
+    t = np.sort(rng.integers(0, 2_000_000, number))
+    x, y = rng.integers(0, 240, number).astype(np.uint16), rng.integers(0, 180, number).astype(np.uint16)
+    noise = Events(t, x, y, rng.random(number) < 0.5)
+    write_recording(tmp_path / "noise", iter([noise]), camera=open_recording(recording).camera)
+    metrics = run(RunOptions(tmp_path / "noise", tmp_path / "run", progress=False), CONFIG)
+    assert metrics["status"] == "lost"
+    assert set(metrics["states"]) == {"starting"}
+    assert metrics["coverage_percent"] == 0

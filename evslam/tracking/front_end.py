@@ -15,6 +15,8 @@ from evslam.tracking.points import PointTracker
 from evslam.tracking.velocity import VelocityTracker
 from evslam.types import EventBatch, PointFrame, TrackingState
 
+_JOINED = 4  # cells of the canvas's grid, along x and y, in which events are counted
+
 
 class FrontEnd:
     """Makes an image of every batch and tracks points on it.
@@ -32,10 +34,11 @@ class FrontEnd:
         self.rotation = VelocityTracker(camera, config.tracker, config.batch, "rotation")
         self.frame: EventFrame | None = None
         self.usual_rate = 0.0  # events per second while the camera moves
+        self.evenness = Evenness(camera, canvas)
 
     def take(self, batch: EventBatch) -> PointFrame:
-        """Points at the end of a batch, which follows the last one. While few events come, the camera rests: noise must
-        not move the points, nor wear out the image."""
+        """Points at the end of a batch, which follows the last one. While few events come, or mere noise, the camera
+        counts as at rest: noise must not move the points, nor wear out the image."""
         points = self.points
         if self._rests(batch):
             points.rest(batch.stop_us)
@@ -48,7 +51,10 @@ class FrontEnd:
         return PointFrame(batch.stop_us, points.ids, bearing, votes, self.frame.signed)
 
     def _rests(self, batch: EventBatch) -> bool:
-        """Whether far fewer events come than usual; a rest that goes on becomes usual in the end."""
+        """Whether far fewer events come than usual; a rest that goes on becomes usual in the end. Or whether they are
+        spread evenly over the sensor, as no scene spreads them: the lens is covered, or the light flickers."""
+        if batch.pixel is not None and self.evenness.variance(batch.pixel.numpy()) < self.config.frame.min_variance:
+            return True
         config, seconds = self.config.frame, (batch.stop_us - batch.start_us) * 1e-6
         rate = batch.num_events / seconds
         rests = rate < config.rest_share * self.usual_rate
@@ -82,3 +88,33 @@ class FrontEnd:
         if found.state is not TrackingState.TRACKING:
             return np.zeros(6)
         return rotation_flow(found.twist[3:], self.canvas.focal)
+
+
+class Evenness:
+    """Tells noise from a scene by how events are spread over cells of the sensor.
+
+    Args:
+        camera: cells that the lens does not fill are left out.
+        canvas: its grid of sensor cells, joined by 4 x 4.
+    """
+
+    def __init__(self, camera: Camera, canvas: Canvas) -> None:
+        rows, columns = np.divmod(canvas.cell_of_pixel, canvas.cells[1])
+        cell = rows // _JOINED * -(-canvas.cells[1] // _JOINED) + columns // _JOINED
+        pixels = np.bincount(cell, weights=camera.bearing_table()[1].numpy().ravel())
+        number = np.full(len(pixels), -1)
+        whole = pixels == pixels.max()
+        number[whole] = np.arange(whole.sum())
+        self._cell_of_pixel, self._num_cells = number[cell].astype(np.int32), int(whole.sum())
+
+    def variance(self, pixel: np.ndarray) -> float:
+        """Relative variance of the rate of events over the cells, less that by chance: 0 for noise, 0.8 and more for
+        batches of moving scenes.
+
+        Args:
+            pixel: (N,) flat index of each event's sensor pixel.
+        """
+        cell = self._cell_of_pixel[pixel]
+        counts = np.bincount(cell[cell >= 0], minlength=self._num_cells)
+        mean = counts.mean()
+        return float((counts.var() - mean) / mean**2) if mean > 0 else 0.0
