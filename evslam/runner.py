@@ -116,6 +116,7 @@ class _Loop:
         wall, cpu, saved = time.perf_counter(), time.process_time(), time.perf_counter()
         total_s, done_s = ((us - self.session.start_us) * 1e-6 for us in (self.session.stop_us, self.next_us))
         show = self.options.progress
+        self._save()  # so that a run that is killed at once can be resumed, too
         with _stop_on_signal() as stop, progress_bar(self.mode, total_s, done_s, show=show) as bar:
             config = replace(self.config, batch=self.batching)
             for batch in self.session.batches(config, self.next_us, lambda: self.slam.pace, self.noise):
@@ -159,14 +160,11 @@ class _Loop:
         log.info(
             "mode auto goes over to %s after %.3f s and begins again, because %s", choice.mode, at_s, choice.reason
         )
-        self.writer.close()
         self.viewer.restart()
-        writer = RunWriter(self.writer.folder, self.writer.latency_us, resume=False)
-        other = _Loop(self.session, self.config, choice.mode, self.options, self.viewer, writer)
+        other = _Loop(self.session, self.config, choice.mode, self.options, self.viewer, self.writer.restart())
         other.watch = ModeWatch(self.session.camera, self.config, choice.mode, self.next_us)
         other.switches = [*self.switches, {"at_s": at_s, **asdict(choice)}]
         other.tally.wall_s, other.tally.cpu_s = self.tally.wall_s, self.tally.cpu_s
-        other._save()
         return other
 
     def finish(self) -> dict[str, Any]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
 import pytest
 
+from evslam.cli import main
 from evslam.config import load_config
 from evslam.demo import write_simulation
 from evslam.eval.evaluate import evaluate_run
@@ -115,6 +120,35 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
     run(RunOptions(recording, tmp_path / "run", resume=True, progress=False), CONFIG)
     for name in ("trajectory.txt", "trajectory_online.txt", "keyframes.txt", "batches.csv"):
         assert (tmp_path / "run" / name).read_text() == (finished / name).read_text(), name
+
+
+@pytest.mark.parametrize("checkpoint_s", [0.3, 30.0], ids=["after a checkpoint", "before the first"])
+def test_a_killed_run_leaves_readable_results_and_goes_on(
+    recording: Path, finished: Path, checkpoint_s: float, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    arguments = [str(recording), "--out", str(out), "--mode", "6dof", "--set", f"run.checkpoint_s={checkpoint_s}"]
+    command = [sys.executable, "-m", "evslam.cli", "run", *arguments]
+    online, whole = out / "trajectory_online.txt", load_trajectory(finished / "trajectory_online.txt")
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            if online.exists() and online.read_bytes().count(b"\n") >= len(whole) // 2:
+                break
+            time.sleep(0.002)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    left = load_trajectory(online)
+    batches = load_batch_log(out / "batches.csv")
+    assert len(whole) // 2 <= len(left) < len(whole)
+    assert np.array_equal(left.poses, whole.poses[: len(left)])
+    assert abs(int(batches.t_us[-1]) - int(left.t_us[-1])) <= 20_000  # no more than a batch is missing
+    assert not (out / "metrics.json").exists()
+    assert main(["run", *arguments, "--resume"]) == 0
+    for name in ("trajectory.txt", "trajectory_online.txt", "keyframes.txt", "batches.csv"):
+        assert (out / name).read_text() == (finished / name).read_text(), name
+    resumed = re.findall(r"resumed at (\d+\.\d+) s", (out / "run.log").read_text())
+    assert (float(resumed[0]) > 0) == (checkpoint_s < 1)
 
 
 def test_a_camera_that_only_turns_does_not_start(tiny_recording: Path, tmp_path: Path) -> None:
