@@ -164,6 +164,7 @@ class PoseConfig:
         min_share: share of inliers that a pose needs.
         sure_share: share of inliers above which no other start is tried.
         max_failures: frames in a row without a pose before tracking counts as lost.
+        common_px: standard deviation of the error that all points share, as event images lag; for the covariance.
         misfit_px, max_misfits: a track so far from its landmark in so many frames in a row loses it.
     """
 
@@ -181,6 +182,7 @@ class PoseConfig:
     max_failures: int
     misfit_px: float
     max_misfits: int
+    common_px: float
 
 
 @dataclass(frozen=True)
