@@ -136,7 +136,8 @@ class ModeWatch:
         if self.start_us is None:
             self.start_us = batch.start_us
         self.fits, self.batches = self.fits + fit, self.batches + 1
-        if len(self.meter.gains) < config.look_batches and self.tried < _TRIES * config.look_batches:
+        is_open = len(self.meter.gains) < config.look_batches and self.tried < _TRIES * config.look_batches
+        if is_open and self.fits < self.batches * config.min_fit:  # nothing is measured while the map agrees
             self._measure(batch)
         if batch.stop_us < self.start_us + 1e6 * config.interval_s:
             return None
