@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import imageio.v3 as imageio
 import numpy as np
@@ -24,8 +26,9 @@ from evslam.io.trajectory import load_trajectory
 from evslam.outputs import RunWriter
 from evslam.runner import run
 from evslam.session import RunOptions
-from evslam.types import Events, TrackResult
+from evslam.types import Events, Picture, TrackResult
 from evslam.viz.batch_log import load_batch_log
+from evslam.viz.viewer import StubViewer
 
 CONFIG = load_config(overrides=["mode=6dof"])
 DURATION_S = 1.4
@@ -91,6 +94,35 @@ def test_a_picture_shows_a_keyframe(finished: Path) -> None:
     colour = np.ptp(image[..., :3].astype(int), axis=2)
     assert image.shape[0] > 100
     assert (colour > 50).sum() > 200  # edges with depth
+
+
+class _Looker(StubViewer):
+    """Keeps what a viewer would be shown."""
+
+    shown: ClassVar[list[Picture]] = []
+
+    def update(self, result: TrackResult, picture: Callable[[], Picture], real_time_factor: float) -> None:
+        assert real_time_factor > 0
+        self.shown.append(picture())
+
+
+def test_a_viewer_is_shown_events_map_and_keyframes(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evslam.runner.StubViewer", _Looker)
+    metrics = run(RunOptions(recording, tmp_path / "run", progress=False), CONFIG)
+    first, last = _Looker.shown[0], _Looker.shown[-1]
+    assert len(_Looker.shown) == metrics["batches"]
+    assert first.keyframes is None
+    assert len(first.points) == len(first.pixels) == 0
+    assert last.keyframes is not None
+    assert len(last.keyframes) == metrics["keyframes"]
+    sizes = [len(each.points) for each in _Looker.shown if each.keyframes is not None]
+    assert 100 < sizes[0] < sizes[-1]
+    assert len(last.pixels) == len(last.depth) > 200
+    assert (last.depth > 0).all()
+    x, y = last.pixels.astype(int).T  # map points lie where events are
+    assert last.image[y, x].mean() > 2 * last.image.mean()
 
 
 class _Interrupt:
