@@ -34,7 +34,7 @@ class FrontEnd:
         self.rotation = VelocityTracker(camera, config.tracker, config.batch, "rotation")
         self.frame: EventFrame | None = None
         self.usual_rate = 0.0  # events per second while the camera moves
-        self.evenness = Evenness(camera, canvas)
+        self.evenness = Evenness(canvas)
 
     def take(self, batch: EventBatch) -> PointFrame:
         """Points at the end of a batch, which follows the last one. While few events come, or mere noise, the camera
@@ -94,18 +94,20 @@ class Evenness:
     """Tells noise from a scene by how events are spread over cells of the sensor.
 
     Args:
-        camera: cells that the lens does not fill are left out.
-        canvas: its grid of sensor cells, joined by 4 x 4.
+        canvas: its grid of sensor cells, joined by 4 x 4; those that the lens does not fill are left out.
     """
 
-    def __init__(self, camera: Camera, canvas: Canvas) -> None:
-        rows, columns = np.divmod(canvas.cell_of_pixel, canvas.cells[1])
-        cell = rows // _JOINED * -(-canvas.cells[1] // _JOINED) + columns // _JOINED
-        pixels = np.bincount(cell, weights=camera.bearing_table()[1].numpy().ravel())
-        number = np.full(len(pixels), -1)
-        whole = pixels == pixels.max()
-        number[whole] = np.arange(whole.sum())
-        self._cell_of_pixel, self._num_cells = number[cell].astype(np.int32), int(whole.sum())
+    def __init__(self, canvas: Canvas) -> None:
+        height, width = canvas.cells
+        rows, columns = np.divmod(np.arange(height * width), width)
+        joined = rows // _JOINED * -(-width // _JOINED) + columns // _JOINED
+        x, y = np.rint(canvas.sensor_cell[canvas.valid]).astype(int).T
+        seen = np.zeros((height, width), bool)
+        seen[y.clip(0, height - 1), x.clip(0, width - 1)] = True
+        is_filled = np.bincount(joined, weights=seen.ravel()) > _JOINED**2 / 2
+        is_filled &= np.bincount(joined) == _JOINED**2
+        number = np.where(is_filled, np.cumsum(is_filled) - 1, -1).astype(np.int32)
+        self._cell_of_pixel, self._num_cells = number[joined[canvas.cell_of_pixel]], int(is_filled.sum())
 
     def variance(self, pixel: np.ndarray) -> float:
         """Relative variance of the rate of events over the cells, less that by chance: 0 for noise, 0.8 and more for

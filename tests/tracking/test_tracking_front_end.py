@@ -100,7 +100,7 @@ def test_it_goes_on_from_its_state_bit_by_bit(frames: list[PointFrame]) -> None:
 
 
 def test_noise_is_told_from_a_scene_by_its_evenness() -> None:
-    evenness = Evenness(scene.CAMERA, CANVAS)
+    evenness = Evenness(CANVAS)
 
     def variance(batch: EventBatch) -> float:
         assert batch.pixel is not None
