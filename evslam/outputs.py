@@ -48,14 +48,19 @@ class RunWriter:
         self.batches: IO[str] = (folder / "batches.csv").open("a" if resume else "w", encoding="ascii")
         if not resume:
             self.batches.write(",".join(BATCH_COLUMNS) + "\n")
+            self.batches.flush()
 
     def write(self, result: TrackResult) -> None:
-        """Append one batch; poses are written when it is tracked or bridged, never when it is lost."""
+        """Append one batch, on its way to the disk before this returns: whatever kills the run leaves it readable.
+
+        Poses are written when it is tracked or bridged, never when it is lost.
+        """
         twist = ",".join(f"{value:.9g}" for value in result.twist.tolist())
         numbers = f"{result.contrast:.6g},{result.evaluations},{result.num_events}"
         upper = result.covariance[tuple(torch.triu_indices(6, 6))]
         covariance = ",".join("" if math.isnan(value) else f"{value:.6g}" for value in upper.tolist())
         self.batches.write(f"{result.t_ref_us},{twist},{result.state.value},{numbers},{covariance}\n")
+        self.batches.flush()
         if result.state not in POSED:
             return
         if result.path is None:
@@ -85,9 +90,14 @@ class RunWriter:
         latency_us = self.latency_us if latency_ms is None else round(1000 * latency_ms)
         save_trajectory(Trajectory(keyframes.t_us - latency_us, keyframes.poses), self.folder / "keyframes.txt")
 
+    def restart(self) -> RunWriter:
+        """Begin again with empty files, without a checkpoint."""
+        self.close()
+        (self.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+        return RunWriter(self.folder, self.latency_us, resume=False)
+
     def checkpoint(self, state: dict[str, Any]) -> None:
         """Save what a resumed run needs; replaces the earlier checkpoint in one step."""
-        self.batches.flush()
         sizes = {name: (self.folder / name).stat().st_size for name in (ONLINE_FILE, "batches.csv")}
         part = self.folder / (CHECKPOINT_FILE + ".part")
         torch.save(state | {"sizes": sizes}, part)

@@ -27,7 +27,7 @@ from evslam.provenance import versions
 from evslam.session import RunOptions, Session, open_session
 from evslam.slam import RotationSlam, SpatialSlam
 from evslam.tally import Tally, run_metrics
-from evslam.tracking.mode import choose_mode
+from evslam.tracking.mode import ModeChoice, ModeWatch, choose_mode
 from evslam.types import EventBatch, TrackingState, TrackResult
 from evslam.viz.viewer import LiveViewer, StubViewer, Viewer
 
@@ -69,6 +69,9 @@ def run(options: RunOptions, config: Config) -> dict[str, Any]:
             loop.look_in(options.map)
         try:
             interrupted = loop.execute()
+            while loop.switch is not None:
+                loop = loop.restarted(loop.switch)
+                interrupted = loop.execute()
         except DataError:  # in the middle of the recording: what was processed is worth keeping
             _finish(loop, out, "bad_input")
             raise
@@ -97,13 +100,19 @@ class _Loop:
         self.noise = session.noise_filter(config)
         self.next_us = session.start_us
         self.sharpest: tuple[EventBatch, TrackResult] | None = None
+        may_change = config.mode == "auto" and options.map is None
+        self.watch = ModeWatch(session.camera, config, mode) if may_change else None
+        self.switch: ModeChoice | None = None  # due now
+        self.switches: list[dict[str, Any]] = []  # that were made
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Go on where a checkpoint was taken."""
         self.slam.load_state_dict(checkpoint["slam"])
         self.tally = Tally(**checkpoint["tally"])
         self.noise.load_state_dict(checkpoint["noise"])
-        self.next_us = checkpoint["next_us"]
+        self.next_us, self.switches = checkpoint["next_us"], checkpoint["switches"]
+        if self.watch is not None:
+            self.watch.load_state_dict(checkpoint["watch"])
         log.info("resumed at %.3f s", (self.next_us - self.session.start_us) * 1e-6)
 
     def look_in(self, path: Path) -> None:
@@ -116,6 +125,7 @@ class _Loop:
         wall, cpu, saved = time.perf_counter(), time.process_time(), time.perf_counter()
         total_s, done_s = ((us - self.session.start_us) * 1e-6 for us in (self.session.stop_us, self.next_us))
         show = self.options.progress
+        self._save()  # so that a run that is killed at once can be resumed, too
         with _stop_on_signal() as stop, progress_bar(self.mode, total_s, done_s, show=show) as bar:
             config = replace(self.config, batch=self.batching)
             for batch in self.session.batches(config, self.next_us, lambda: self.slam.pace, self.noise):
@@ -129,13 +139,42 @@ class _Loop:
                 self.tally.cpu_s += time.process_time() - cpu
                 wall, cpu = now, time.process_time()
                 self._show(bar, batch, result)
+                self._think_again(batch)
                 if now - saved > self.config.run.checkpoint_s:
                     self._save()
                     saved = now
-                if stop:
+                if stop or self.switch is not None:
                     break
+        if stop:
+            self.switch = None
+        elif self.switch is None and self.mode == "6dof" and self.slam.fit == 0:
+            self._propose(ModeChoice("rotation", "no start was found to the end"))
         self._save()
         return bool(stop)
+
+    def _think_again(self, batch: EventBatch) -> None:
+        """Mode `auto`: does the mode still fit?"""
+        choice = None if self.watch is None else self.watch.add(batch, self.slam.fit)
+        if choice is not None:
+            self._propose(choice)
+
+    def _propose(self, choice: ModeChoice) -> None:
+        """Go over to another mode, but to each only once."""
+        if self.watch is not None and choice.mode not in [switch["mode"] for switch in self.switches]:
+            self.switch = choice
+
+    def restarted(self, choice: ModeChoice) -> _Loop:
+        """From the beginning in another mode; the time spent counts."""
+        at_s = (self.next_us - self.session.start_us) * 1e-6
+        log.info(
+            "mode auto goes over to %s after %.3f s and begins again, because %s", choice.mode, at_s, choice.reason
+        )
+        self.viewer.restart()
+        other = _Loop(self.session, self.config, choice.mode, self.options, self.viewer, self.writer.restart())
+        other.watch = ModeWatch(self.session.camera, self.config, choice.mode, self.next_us)
+        other.switches = [*self.switches, {"at_s": at_s, **asdict(choice)}]
+        other.tally.wall_s, other.tally.cpu_s = self.tally.wall_s, self.tally.cpu_s
+        return other
 
     def finish(self) -> dict[str, Any]:
         """Final estimate and map, written; its time counts."""
@@ -172,6 +211,7 @@ class _Loop:
         tally = asdict(self.tally)
         state = {"mode": self.mode, "slam": self.slam.state_dict(), "tally": tally, "next_us": self.next_us}
         state |= {"noise": self.noise.state_dict(self.next_us), "config": dump_config(self.config)}
+        state |= {"switches": self.switches, "watch": None if self.watch is None else self.watch.state_dict()}
         self.writer.checkpoint(state)
 
 
@@ -206,7 +246,7 @@ def _finish(loop: _Loop, out: Path, cut_short: str | None) -> dict[str, Any]:
     lost = figures.get("placed_percent", online_percent) < 50
     status = cut_short or ("lost" if lost else "complete")
     metrics = {"status": status, **run_metrics(loop.options, loop.session, loop.mode, loop.tally)}
-    metrics |= {"seed": loop.config.seed, "noise": asdict(loop.noise.counts)} | figures
+    metrics |= {"mode_switches": loop.switches, "seed": loop.config.seed, "noise": asdict(loop.noise.counts)} | figures
     write_metrics(metrics, out / "metrics.json")
     log.info("%s: %d batches, coverage %.1f %%", metrics["status"], metrics["batches"], metrics["coverage_percent"])
     return metrics

@@ -205,10 +205,26 @@ class GyroConfig:
 
 @dataclass(frozen=True)
 class AutoConfig:
-    """Mode `auto`: batches to look at, and by which share SE(3) must be sharper than a rotation to be chosen."""
+    """Mode `auto`: when to take which mode.
+
+    Attributes:
+        num_batches: at the beginning, to choose from.
+        min_gain: share by which SE(3) must be sharper than a rotation to be chosen, or else a rotation is.
+        interval_s: time between two looks at whether the mode fits.
+        look_batches: measured for a look.
+        looks: in a row that must speak for the other mode.
+        sure_gain: `min_gain` for leaving a rotation.
+        min_fit: the mode fits for sure if its map agrees by so much: the mean agreement with the panorama; mode 6dof, 0
+            before the first start and 1 afterwards.
+    """
 
     num_batches: int
     min_gain: float
+    interval_s: float
+    look_batches: int
+    looks: int
+    sure_gain: float
+    min_fit: float
 
 
 @dataclass(frozen=True)

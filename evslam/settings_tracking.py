@@ -27,6 +27,7 @@ class FrameConfig:
         min_activity: share of the busiest places' events that a place needs for points to be tracked there.
         scale_gain: weight of the newest image in the brightness scale.
         rest_share: of the usual rate of events, below which the camera rests.
+        min_variance: of the rate of events over the sensor, relative, below which they are mere noise.
         rest_memory_s: time constants with which the usual rate follows, while the camera moves and while it rests.
     """
 
@@ -45,6 +46,7 @@ class FrameConfig:
     min_activity: float
     scale_gain: float
     rest_share: float
+    min_variance: float
     rest_memory_s: tuple[float, ...]
 
     @property
@@ -165,6 +167,7 @@ class PoseConfig:
         sure_share: share of inliers above which no other start is tried.
         doubt_share: share of inliers below which a pose is in doubt: no keyframe is made of it.
         max_failures, max_doubts: frames in a row without a pose, or with one in doubt, before tracking counts as lost.
+        common_px: standard deviation of the error that all points share, as event images lag; for the covariance.
         misfit_px, max_misfits: a track so far from its landmark in so many frames in a row loses it.
     """
 
@@ -184,6 +187,7 @@ class PoseConfig:
     max_doubts: int
     misfit_px: float
     max_misfits: int
+    common_px: float
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,10 @@ class EventSlam(Protocol):
     def pace(self) -> float:
         """Expected image motion, pixels per second."""
 
+    @property
+    def fit(self) -> float:
+        """How well the map agrees with the last batch, 0 to 1: whether this is the right system for the recording."""
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on after the last batch."""
 
@@ -117,6 +121,11 @@ class RotationSlam:
     def pace(self) -> float:
         """Expected image motion by rotation, pixels per second."""
         return float(np.linalg.norm(self.motion.twist[3:])) * self.focal
+
+    @property
+    def fit(self) -> float:
+        """Agreement with the panorama; 0 while lost, 1 before the first check."""
+        return 0.0 if self.panoramic.lost_us else self.panoramic.agreement
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on after the last batch."""
@@ -205,6 +214,11 @@ class SpatialSlam:
     def pace(self) -> float:
         """Expected image motion, canvas pixels per second."""
         return self.front_end.pace
+
+    @property
+    def fit(self) -> float:
+        """1 once there has been a start: there is parallax, then."""
+        return float(self.odometry.is_started or self.odometry.num_starts > 0)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on after the last batch."""

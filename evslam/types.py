@@ -80,6 +80,26 @@ class EventBatch:
     def num_events(self) -> int:
         return self.t.shape[0]
 
+    @staticmethod
+    def joined(batches: list[EventBatch]) -> EventBatch:
+        """Successive batches in one, about the middle of their interval."""
+        if len(batches) == 1:
+            return batches[0]
+        start_us, stop_us = batches[0].start_us, batches[-1].stop_us
+        t_ref_us = (start_us + stop_us) // 2
+        pixels = [each.pixel for each in batches if each.pixel is not None]
+        return EventBatch(
+            t_ref_us,
+            start_us,
+            stop_us,
+            t=torch.cat([each.t + (each.t_ref_us - t_ref_us) * 1e-6 for each in batches]),
+            bearing=torch.cat([each.bearing for each in batches]),
+            polarity=torch.cat([each.polarity for each in batches]),
+            num_dropped=sum(each.num_dropped for each in batches),
+            whole=batches[-1].whole,
+            pixel=torch.cat(pixels) if len(pixels) == len(batches) else None,
+        )
+
     def thinned(self, max_events: int) -> EventBatch:
         """Every k-th event, with the smallest k that leaves at most `max_events`."""
         step = max(-(-self.num_events // max_events), 1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from evslam.batching import BearingTable, Packet, packets
 from evslam.geometry.camera import Camera
 from evslam.settings import BatchConfig
-from evslam.types import Events, SensorSize
+from evslam.types import EventBatch, Events, SensorSize
 
 LIMITS = BatchConfig(num_events=4, max_duration_s=100e-6, max_displacement_px=10.0, min_events=1, min_share=0.0)
 gaps = st.lists(st.sampled_from([0, 0, 0, 1, 7, 30, 99, 100, 101, 250]), max_size=40)
@@ -191,3 +191,19 @@ def test_image_motion_ends_a_packet_that_has_enough_events() -> None:
 
 def test_only_the_last_packet_may_be_cut_off() -> None:
     assert [packet.whole for packet in packets([stream([0, 10, 20, 30, 40, 50])], LIMITS, 0)] == [True, False]
+
+
+def test_successive_batches_are_joined_about_the_middle() -> None:
+    camera = Camera(4.0, 4.0, 4.0, 4.0, SensorSize(9, 9))
+    table = BearingTable(*camera.bearing_table())
+    events = Events(
+        np.arange(100, 160, 10), np.arange(6, dtype=np.uint16), np.arange(6, dtype=np.uint16), np.ones(6, bool)
+    )
+    whole = table.batch(Packet(100, 160, events))
+    parts = [table.batch(Packet(100, 130, events[:3])), table.batch(Packet(130, 160, events[3:]))]
+    found = EventBatch.joined(parts)
+    assert (found.start_us, found.stop_us, found.t_ref_us) == (100, 160, whole.t_ref_us)
+    assert torch.allclose(found.t, whole.t, atol=1e-9)
+    for name in ("bearing", "polarity", "pixel"):
+        assert torch.equal(getattr(found, name), getattr(whole, name))
+    assert EventBatch.joined([whole]) is whole

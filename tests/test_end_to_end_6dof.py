@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
 
+from evslam.cli import main
 from evslam.config import load_config
 from evslam.demo import write_simulation
 from evslam.errors import ConfigError
 from evslam.eval.evaluate import evaluate_run
+from evslam.io.recording import open_recording, write_recording
 from evslam.io.results import read_ply
 from evslam.io.trajectory import load_trajectory
 from evslam.outputs import RunWriter
 from evslam.runner import run
 from evslam.session import RunOptions
-from evslam.types import TrackResult
+from evslam.types import Events, Picture, TrackResult
+from evslam.viz.batch_log import load_batch_log
+from evslam.viz.viewer import StubViewer
 
 CONFIG = load_config(overrides=["mode=6dof"])
 DURATION_S = 1.4
@@ -88,6 +98,35 @@ def test_a_picture_shows_a_keyframe(finished: Path) -> None:
     assert (colour > 50).sum() > 200  # edges with depth
 
 
+class _Looker(StubViewer):
+    """Keeps what a viewer would be shown."""
+
+    shown: ClassVar[list[Picture]] = []
+
+    def update(self, result: TrackResult, picture: Callable[[], Picture], real_time_factor: float) -> None:
+        assert real_time_factor > 0
+        self.shown.append(picture())
+
+
+def test_a_viewer_is_shown_events_map_and_keyframes(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evslam.runner.StubViewer", _Looker)
+    metrics = run(RunOptions(recording, tmp_path / "run", progress=False), CONFIG)
+    first, last = _Looker.shown[0], _Looker.shown[-1]
+    assert len(_Looker.shown) == metrics["batches"]
+    assert first.keyframes is None
+    assert len(first.points) == len(first.pixels) == 0
+    assert last.keyframes is not None
+    assert len(last.keyframes) == metrics["keyframes"]
+    sizes = [len(each.points) for each in _Looker.shown if each.keyframes is not None]
+    assert 100 < sizes[0] < sizes[-1]
+    assert len(last.pixels) == len(last.depth) > 200
+    assert (last.depth > 0).all()
+    x, y = last.pixels.astype(int).T  # map points lie where events are
+    assert last.image[y, x].mean() > 2 * last.image.mean()
+
+
 class _Interrupt:
     """Sends Ctrl-C after so many batches."""
 
@@ -152,6 +191,35 @@ def test_a_map_serves_free_motions_only(recording: Path, finished: Path, tmp_pat
         run(RunOptions(recording, tmp_path, progress=False, map=finished), load_config(overrides=["mode=rotation"]))
 
 
+@pytest.mark.parametrize("checkpoint_s", [0.3, 30.0], ids=["after a checkpoint", "before the first"])
+def test_a_killed_run_leaves_readable_results_and_goes_on(
+    recording: Path, finished: Path, checkpoint_s: float, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    arguments = [str(recording), "--out", str(out), "--mode", "6dof", "--set", f"run.checkpoint_s={checkpoint_s}"]
+    command = [sys.executable, "-m", "evslam.cli", "run", *arguments]
+    online, whole = out / "trajectory_online.txt", load_trajectory(finished / "trajectory_online.txt")
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            if online.exists() and online.read_bytes().count(b"\n") >= len(whole) // 2:
+                break
+            time.sleep(0.002)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    left = load_trajectory(online)
+    batches = load_batch_log(out / "batches.csv")
+    assert len(whole) // 2 <= len(left) < len(whole)
+    assert np.array_equal(left.poses, whole.poses[: len(left)])
+    assert abs(int(batches.t_us[-1]) - int(left.t_us[-1])) <= 20_000  # no more than a batch is missing
+    assert not (out / "metrics.json").exists()
+    assert main(["run", *arguments, "--resume"]) == 0
+    for name in ("trajectory.txt", "trajectory_online.txt", "keyframes.txt", "batches.csv"):
+        assert (out / name).read_text() == (finished / name).read_text(), name
+    resumed = re.findall(r"resumed at (\d+\.\d+) s", (out / "run.log").read_text())
+    assert (float(resumed[0]) > 0) == (checkpoint_s < 1)
+
+
 def test_a_camera_that_only_turns_does_not_start(tiny_recording: Path, tmp_path: Path) -> None:
     metrics = run(RunOptions(tiny_recording, tmp_path / "run", progress=False), CONFIG)
     assert metrics["status"] == "lost"
@@ -160,3 +228,37 @@ def test_a_camera_that_only_turns_does_not_start(tiny_recording: Path, tmp_path:
     assert set(metrics["states"]) == {"starting"}
     assert len(load_trajectory(tmp_path / "run" / "trajectory.txt", minimum=0)) == 0
     assert not (tmp_path / "run" / "map.ply").exists()
+
+
+@pytest.mark.parametrize("rate", [0, 4000, 100_000, 1_000_000])
+def test_a_covered_lens_is_noticed(recording: Path, rate: int, tmp_path: Path) -> None:
+    """For a second the camera stands still and sees nothing, noise of its pixels, or flicker; then it goes on."""
+    camera, rng = open_recording(recording).camera, np.random.default_rng(1)
+    moving = Events.concatenate(list(open_recording(recording).reader.read()))
+    cut = int(np.searchsorted(moving.t, 1_200_000))
+    t = np.sort(rng.integers(1_200_000, 2_200_000, rate))
+    x, y = rng.integers(0, 240, rate).astype(np.uint16), rng.integers(0, 180, rate).astype(np.uint16)
+    later = Events(moving.t + 1_000_000, moving.x, moving.y, moving.p)[cut:]
+    parts = iter([moving[:cut], Events(t, x, y, rng.random(rate) < 0.5), later])
+    write_recording(tmp_path / "covered", parts, camera=camera)
+    run(RunOptions(tmp_path / "covered", tmp_path / "run", progress=False), CONFIG)
+    batches = load_batch_log(tmp_path / "run" / "batches.csv")
+    covered = (batches.t_us > 1_221_000) & (batches.t_us < 2_200_000)
+    assert set(batches.state[covered]) <= {"sparse", "lost"}
+    assert set(batches.state[batches.t_us > 2_250_000]) == {"tracking"}
+    trajectory = load_trajectory(tmp_path / "run" / "trajectory.txt")
+    before, after = (trajectory.position[np.argmin(np.abs(trajectory.t_us - t))] for t in (1_195_000, 2_205_000))
+    assert np.linalg.norm(after - before) < 0.02  # of the median depth
+
+
+@pytest.mark.parametrize("rate", [3000, 200_000])
+def test_noise_only_is_no_recording_to_start_from(recording: Path, rate: int, tmp_path: Path) -> None:
+    rng, number = np.random.default_rng(2), 2 * rate
+    t = np.sort(rng.integers(0, 2_000_000, number))
+    x, y = rng.integers(0, 240, number).astype(np.uint16), rng.integers(0, 180, number).astype(np.uint16)
+    noise = Events(t, x, y, rng.random(number) < 0.5)
+    write_recording(tmp_path / "noise", iter([noise]), camera=open_recording(recording).camera)
+    metrics = run(RunOptions(tmp_path / "noise", tmp_path / "run", progress=False), CONFIG)
+    assert metrics["status"] == "lost"
+    assert set(metrics["states"]) == {"starting"}
+    assert metrics["coverage_percent"] == 0

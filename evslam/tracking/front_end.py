@@ -17,6 +17,8 @@ from evslam.tracking.points import PointTracker
 from evslam.tracking.velocity import VelocityTracker
 from evslam.types import EventBatch, PointFrame, TrackingState
 
+_JOINED = 4  # cells of the canvas's grid, along x and y, in which events are counted
+
 
 class FrontEnd:
     """Makes an image of every batch and tracks points on it.
@@ -36,10 +38,11 @@ class FrontEnd:
         self.rotation = VelocityTracker(camera, config.tracker, config.batch, "rotation")
         self.frame: EventFrame | None = None
         self.usual_rate = 0.0  # events per second while the camera moves
+        self.evenness = Evenness(canvas)
 
     def take(self, batch: EventBatch) -> PointFrame:
-        """Points at the end of a batch, which follows the last one. While few events come, the camera rests: noise must
-        not move the points, nor wear out the image."""
+        """Points at the end of a batch, which follows the last one. While few events come, or mere noise, the camera
+        counts as at rest: noise must not move the points, nor wear out the image."""
         points = self.points
         turning = self._turning(batch)
         if self._rests(batch):
@@ -62,7 +65,10 @@ class FrontEnd:
         return None if before is None or self.last_rate is None else self.last_rate - before
 
     def _rests(self, batch: EventBatch) -> bool:
-        """Whether far fewer events come than usual; a rest that goes on becomes usual in the end."""
+        """Whether far fewer events come than usual; a rest that goes on becomes usual in the end. Or whether they are
+        spread evenly over the sensor, as no scene spreads them: the lens is covered, or the light flickers."""
+        if batch.pixel is not None and self.evenness.variance(batch.pixel.numpy()) < self.config.frame.min_variance:
+            return True
         config, seconds = self.config.frame, (batch.stop_us - batch.start_us) * 1e-6
         rate = batch.num_events / seconds
         rests = rate < config.rest_share * self.usual_rate
@@ -99,3 +105,35 @@ class FrontEnd:
         if found.state is not TrackingState.TRACKING:
             return np.zeros(6)
         return rotation_flow(found.twist[3:], self.canvas.focal)
+
+
+class Evenness:
+    """Tells noise from a scene by how events are spread over cells of the sensor.
+
+    Args:
+        canvas: its grid of sensor cells, joined by 4 x 4; those that the lens does not fill are left out.
+    """
+
+    def __init__(self, canvas: Canvas) -> None:
+        height, width = canvas.cells
+        rows, columns = np.divmod(np.arange(height * width), width)
+        joined = rows // _JOINED * -(-width // _JOINED) + columns // _JOINED
+        x, y = np.rint(canvas.sensor_cell[canvas.valid]).astype(int).T
+        seen = np.zeros((height, width), bool)
+        seen[y.clip(0, height - 1), x.clip(0, width - 1)] = True
+        is_filled = np.bincount(joined, weights=seen.ravel()) > _JOINED**2 / 2
+        is_filled &= np.bincount(joined) == _JOINED**2
+        number = np.where(is_filled, np.cumsum(is_filled) - 1, -1).astype(np.int32)
+        self._cell_of_pixel, self._num_cells = number[joined[canvas.cell_of_pixel]], int(is_filled.sum())
+
+    def variance(self, pixel: np.ndarray) -> float:
+        """Relative variance of the rate of events over the cells, less that by chance: 0 for noise, 0.8 and more for
+        batches of moving scenes.
+
+        Args:
+            pixel: (N,) flat index of each event's sensor pixel.
+        """
+        cell = self._cell_of_pixel[pixel]
+        counts = np.bincount(cell[cell >= 0], minlength=self._num_cells)
+        mean = counts.mean()
+        return float((counts.var() - mean) / mean**2) if mean > 0 else 0.0

@@ -26,7 +26,8 @@ class PointPose:
         rows: (M,) rows of the frame whose tracks have a landmark.
         error_px: (M,) distance between point and projected landmark, canvas pixels.
         num_inliers: points within `PoseConfig.inlier_px`.
-        covariance: (6, 6), see `PoseFit.covariance`.
+        covariance: (6, 6), see `PoseFit.covariance`, and what all points have in common (`PoseConfig.common_px`), which
+            looks like a turn.
         seen: the landmarks, where they are seen, and their weights.
     """
 
@@ -89,9 +90,9 @@ def pose_from_points(
     inlier = error_px < config.inlier_px
     if inlier.sum() < config.min_points or inlier.mean() < config.min_share:
         return None
-    return PointPose(
-        best.T_cam_world, rows, error_px, int(inlier.sum()), best.covariance, PointSightings(points, bearing, weight)
-    )
+    common = (config.common_px / focal) ** 2 * np.diag([0.0, 0, 0, 1, 1, 1])
+    seen = PointSightings(points, bearing, weight)
+    return PointPose(best.T_cam_world, rows, error_px, int(inlier.sum()), best.covariance + common, seen)
 
 
 def leaves_keyframe(

@@ -34,6 +34,9 @@ class Viewer(Protocol):
     def update(self, result: TrackResult, picture: Callable[[], Picture], real_time_factor: float) -> None:
         """Show the tracker's answer for a batch; `picture` makes what is shown beside it, when it is needed."""
 
+    def restart(self) -> None:
+        """Forget what was shown: the run begins again."""
+
     def close(self) -> None:
         """Release the windows."""
 
@@ -42,6 +45,9 @@ class StubViewer:
     """A viewer that shows nothing."""
 
     def update(self, result: TrackResult, picture: Callable[[], Picture], real_time_factor: float) -> None:
+        """Do nothing."""
+
+    def restart(self) -> None:
         """Do nothing."""
 
     def close(self) -> None:
@@ -72,6 +78,10 @@ class LiveViewer:
         self._scene.get_render_option().point_size = 2.0
         self._events: Any = None  # opened for the first image, whose size it has
         self._events_shape = (0, 0)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was shown: the run begins again."""
         self._drawn_at = -np.inf
         self._times: list[int] = []
         self._poses: list[np.ndarray] = []

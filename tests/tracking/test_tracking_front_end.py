@@ -12,7 +12,7 @@ import torch
 
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.lie import SE3
-from evslam.tracking.front_end import FrontEnd
+from evslam.tracking.front_end import Evenness, FrontEnd
 from evslam.tracking.gyro import Gyro
 from evslam.tracking.image_flow import flow_at, rotation_flow
 from evslam.types import EventBatch, Imu, PointFrame
@@ -124,3 +124,35 @@ def test_it_goes_on_from_its_state_bit_by_bit(frames: list[PointFrame]) -> None:
         found = other.take(batch)
         assert np.array_equal(found.ids, expected.ids)
         assert np.array_equal(found.bearing, expected.bearing)
+
+
+def test_noise_is_told_from_a_scene_by_its_evenness() -> None:
+    evenness = Evenness(CANVAS)
+
+    def variance(batch: EventBatch) -> float:
+        assert batch.pixel is not None
+        return evenness.variance(batch.pixel.numpy())
+
+    assert abs(variance(scene.noise(4000, STEP_S))) < 0.06
+    assert abs(variance(scene.noise(40_000, STEP_S))) < 0.01
+    assert min(variance(batch) for batch in BATCHES) > 0.8
+    assert variance(scene.noise(0, STEP_S)) == 0.0
+    stripes = np.arange(180 * 240).reshape(180, 240)[:, 0:240:8].ravel()  # 4 in every second cell
+    assert evenness.variance(np.repeat(stripes, 25)) == pytest.approx(
+        0.98
+    )  # 100 events in half of the cells, less 1 / 50
+
+
+@pytest.mark.parametrize("num_events", [0, 40, 4000, 40_000])
+def test_noise_moves_no_points(num_events: int, frames: list[PointFrame]) -> None:
+    front_end = FrontEnd(scene.CAMERA, CANVAS, CONFIG)
+    for batch in BATCHES[:15]:
+        last = front_end.take(batch)
+    leaky, rate = front_end.builder.leaky.copy(), front_end.usual_rate
+    for seed in range(10):
+        frame = front_end.take(scene.noise(num_events, STEP_S, seed))
+        assert frame.is_resting
+        assert np.array_equal(frame.ids, last.ids)
+        assert np.array_equal(frame.bearing, last.bearing)
+    assert np.array_equal(front_end.builder.leaky, leaky)
+    assert front_end.usual_rate <= rate

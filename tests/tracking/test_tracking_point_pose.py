@@ -49,16 +49,23 @@ def test_a_third_of_the_tracks_may_be_wrong() -> None:
 
 
 def test_covariance_covers_the_errors() -> None:
+    """Where every point has an error of its own; one that all have in common is a turn."""
     _, map_ = frame_and_map()
+    alone = replace(CONFIG, common_px=0.0)
     rng, normalised = np.random.default_rng(4), []
     for _ in range(100):
         frame = scene.point_frame(0, TRUE[10], POINTS, rng, noise_px=0.3)
-        found = pose_from_points(frame, [TRUE[10]], map_, scene.FOCAL, CONFIG)
+        found = pose_from_points(frame, [TRUE[10]], map_, scene.FOCAL, alone)
         assert found is not None
         change = found.T_cam_world @ np.linalg.inv(TRUE[10])
         error = np.r_[change[:3, 3], Rotation.from_matrix(change[:3, :3]).as_rotvec()]
         normalised.append(error @ np.linalg.solve(found.covariance, error))
     assert np.mean(normalised) == pytest.approx(6, rel=0.35)
+    together = pose_from_points(frame, [TRUE[10]], map_, scene.FOCAL, replace(CONFIG, common_px=0.4))
+    assert together is not None
+    np.testing.assert_allclose(
+        together.covariance - found.covariance, (0.4 / scene.FOCAL) ** 2 * np.diag([0, 0, 0, 1, 1, 1]), atol=1e-18
+    )
 
 
 def test_a_horizon_holds_the_rotation_where_few_points_tell_it() -> None:
