@@ -9,6 +9,7 @@ import numpy as np
 from evslam.backend.loop_closure import Loop, close_loops, find_loops
 from evslam.backend.refinement import corrected, refine_map
 from evslam.backward import map_backwards
+from evslam.beside import two_at_a_time
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse
@@ -30,8 +31,7 @@ class Closure:
 
 def refine(map_: SparseMap, imager: EdgeImager, config: Config) -> Closure:
     """Measure all edges anew with the neighbours on both sides, close loops, and adjust all keyframes."""
-    for index in range(len(map_.keyframes)):
-        sweep_keyframe(map_, index, imager, config.link)
+    two_at_a_time(lambda index: sweep_keyframe(map_, index, imager, config.link), range(len(map_.keyframes)))
     loops: list[Loop] = []
     if config.loop.use:
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from evslam.beside import in_thread
+from evslam.beside import in_thread, two_at_a_time
 
 
 def test_work_runs_beside_and_is_waited_for() -> None:
@@ -30,3 +30,18 @@ def test_an_error_in_the_thread_is_raised_by_who_waits() -> None:
 
     with pytest.raises(ArithmeticError, match="broken"):
         in_thread(fail)()
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    both = threading.Barrier(2)
+
+    def work(item: int) -> int:
+        both.wait(5)  # two are under way at once
+        return item * item
+
+    assert two_at_a_time(work, range(6)) == [0, 1, 4, 9, 16, 25]
+
+
+def test_an_error_of_one_item_comes_out() -> None:
+    with pytest.raises(ZeroDivisionError):
+        two_at_a_time(lambda item: 1 / item, [1, 0, 2])

@@ -11,6 +11,7 @@ import numpy as np
 from evslam.backend.loop_match import match_views
 from evslam.backend.places import View, Vocabulary, view_of
 from evslam.backend.pose_graph import GraphResult, Relations, optimise_graph
+from evslam.beside import two_at_a_time
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.similarity import Similarity
 from evslam.multiview.sparse_map import SparseMap
@@ -57,7 +58,7 @@ def find_loops(
         agree: tells whether the map has two keyframes in the right place to each other already; a keyframe that
             agrees with one that looks alike needs no loop.
     """
-    views = [view_of(map_, index, canvas, places) for index in range(len(map_.keyframes))]
+    views = two_at_a_time(lambda index: view_of(map_, index, canvas, places), range(len(map_.keyframes)))
     shown = [view.descriptor for view in views if view is not None and len(view.descriptor)]
     if not shown:
         return []
