@@ -61,7 +61,7 @@ def finish_spatial(
     keyframes = [each for segment in segments for each in segment.map.keyframes[segment.map.num_given :]]
     figures: dict[str, Any] = {"map_points": 0, "keyframes": len(keyframes), "starts": odometry.num_starts}
     figures["start_by"] = "events" if imu is None else "gyro"
-    figures |= {"start_attempts": odometry.num_attempts, "waiting_for": odometry.waiting_for}
+    figures |= {"start_attempts": odometry.starting.num_attempts, "waiting_for": odometry.waiting_for}
     atlas = odometry.atlas
     figures |= {"relocalisations": atlas.num_returns, "searches": atlas.relocaliser.num_attempts}
     figures |= {"loops": sum(each.closed for each in closures), "loops_found": sum(each.found for each in closures)}

@@ -15,32 +15,31 @@ from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse
 from evslam.mapper import Around, Mapper, TimedPoses, Worker, at_once, mean_twist
 from evslam.mapping.edge_pose import EdgeHost
-from evslam.multiview.observations import Observations, PointSightings
+from evslam.multiview.observations import PointSightings
 from evslam.placing import place_by_edges
 from evslam.relocaliser import Return
 from evslam.segments import MAP_CLASSES, Segment, placed_start
-from evslam.settings_tracking import BootstrapConfig
+from evslam.starting import Starting
 from evslam.state import from_state, to_state
-from evslam.tracking.bootstrap import Bootstrap, Start, deviation
+from evslam.tracking.bootstrap import Start
 from evslam.tracking.gyro import Gyro
-from evslam.tracking.horizon import Turns, horizon_of
+from evslam.tracking.horizon import horizon_of
+from evslam.tracking.misfits import Misfits
 from evslam.tracking.point_pose import PointPose, leaves_keyframe, pose_from_points
-from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame, TrackingState
 
 EventWindow = Callable[[int, float], Around]
-_WIDER = 1.5  # triangulation angle of a later start over that of the first, for it to settle the matter
 _KEPT = 200  # frames with events before a start
 _RECENT = 16  # poses from which the motion around a moment is told
 _LATE = 2  # frames before edges tell that a pose is wrong
 _STATE = (
-    *("bootstrap", "is_started", "T_cam_world", "change", "misfits", "since_keyframe", "failures", "doubts", "origin"),
-    *("inliers_at_keyframe", "frames", "pending_us", "recent", "inlier_share", "num_starts", "twist", "num_attempts"),
-    *("last", "bend", "verify_until_us", "start_angle_deg", "path"),
+    *("is_started", "T_cam_world", "change", "misfits", "since_keyframe", "failures", "doubts", "origin"),
+    *("inliers_at_keyframe", "frames", "pending_us", "recent", "inlier_share", "num_starts", "twist"),
+    *("last", "bend"),
 )
 _MAPPER_STATE = ("map", "view", "hosts", "is_busy", "unlinked", "_before")
 _CLASSES = (
-    *(Bootstrap, BootstrapConfig, Candidate, Sightings, Turns, Observations, PointSightings, PointPose, EdgeHost),
+    *(Misfits, PointSightings, PointPose, EdgeHost),
     *MAP_CLASSES,
 )
 
@@ -61,33 +60,30 @@ class Odometry:
         bend: (4, 4) from poses by points to poses by points and edges, as of the frame before.
         twist: (6,) (v, omega) in the camera frame, between the last two frames.
         inlier_share: of the last frame's points, those that agree with the map.
-        num_starts: maps that were begun; num_attempts: how often solutions were compared.
+        num_starts: maps that were begun.
+        starting: looks for starts.
     """
 
     def __init__(self, config: Config, canvas: Canvas, worker: Worker = at_once, gyro: Gyro | None = None) -> None:
         self.config, self.focal, self.gyro = config, canvas.focal, gyro
         self.mapper = Mapper(config, canvas, worker)
-        self.bootstrap, self.is_started = Bootstrap(config.bootstrap, canvas.focal), False
+        self.starting, self.is_started = Starting(config.bootstrap, canvas.focal, gyro), False
         self.T_cam_world, self.change, self.bend = np.eye(4), np.eye(4), np.eye(4)
         self.twist, self.inlier_share = np.zeros(6), 0.0
         self.atlas = Atlas(config, self.mapper.imager, worker)
-        self.num_starts = self.num_attempts = 0
-        self.since_keyframe = self.failures = self.doubts = self.inliers_at_keyframe = 0
-        self.misfits = np.zeros(0, np.int64)  # per track: frames in a row that it was far from its landmark
+        self.num_starts = self.since_keyframe = self.failures = self.doubts = self.inliers_at_keyframe = 0
+        self.misfits = Misfits()
         self.frames: list[PointFrame] = []  # all of this map's, in single precision
         self.last: tuple[int, PointPose] | None = None  # time and pose of the frame before
         self.recent: deque[tuple[int, np.ndarray]] = deque(maxlen=_RECENT)
-        self.path: TimedPoses = []  # since the start
         self.origin = np.eye(4)  # pose of the first camera of the map
-        self.verify_until_us = 0
-        self.start_angle_deg = 0.0
         self.pending_us: int | None = None  # when the events around the newest keyframe are there
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on."""
         self.mapper.wait()
         mapper = {name: to_state(getattr(self.mapper, name)) for name in _MAPPER_STATE}
-        parts = {"mapper": mapper, "atlas": self.atlas.state_dict()}
+        parts = {"mapper": mapper, "atlas": self.atlas.state_dict(), "starting": self.starting.state_dict()}
         return {name: to_state(getattr(self, name)) for name in _STATE} | parts
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -97,6 +93,7 @@ class Odometry:
         for name in _MAPPER_STATE:
             setattr(self.mapper, name, from_state(state["mapper"][name], _CLASSES))
         self.atlas.load_state_dict(state["atlas"])
+        self.starting.load_state_dict(state["starting"])
 
     def add(self, frame: PointFrame, events: EventWindow) -> TrackingState:
         """Track one more frame; afterwards `best_pose` is its pose if the state says TRACKING.
@@ -113,10 +110,9 @@ class Odometry:
         if found is not None and self._resume(frame, found):
             return TrackingState.TRACKING
         if not self.is_started:
-            start = self._look_for_start(frame)
+            start = self.starting.look(frame)
             if start is None:
                 return TrackingState.STARTING
-            self.verify_until_us = frame.t_us + round(1e6 * self.config.bootstrap.verify_s)
             self._begin(start)
             return TrackingState.TRACKING
         turned = self._turned(frame.t_us)
@@ -131,7 +127,7 @@ class Odometry:
         if self.doubts > self.config.pose.max_doubts:
             return self._lose()
         self._move(frame, pose)
-        refuting = self._refuting_start(frame)
+        refuting = self.starting.refuting(frame)
         if refuting is not None:
             self._begin(refuting)
         else:
@@ -162,7 +158,7 @@ class Odometry:
         """Why the camera is not tracked where it should be, in words for the user."""
         if self.atlas.has_given:
             return "the camera has not been found in the given map"
-        return None if self.is_started else self.bootstrap.reason
+        return None if self.is_started else self.starting.bootstrap.reason
 
     def covariance(self, t_us: int) -> np.ndarray:
         """(6, 6) of the pose at a frame's time, see `TrackResult.covariance`; NaN if points did not place that frame.
@@ -184,35 +180,13 @@ class Odometry:
         """Frames since the beginning, with a pose or without."""
         return len(self.frames) + sum(len(segment.frames) for segment in self.atlas.segments)
 
-    def _look_for_start(self, frame: PointFrame) -> Start | None:
-        before = self.bootstrap.num_attempts
-        start = self.bootstrap.add(frame, self.gyro)
-        self.num_attempts += self.bootstrap.num_attempts - before
-        return start
-
-    def _refuting_start(self, frame: PointFrame) -> Start | None:
-        """For some time after a start, others are looked for over longer baselines; one that tells another path."""
-        if frame.t_us > self.verify_until_us:
-            return None
-        start, t_us = self._look_for_start(frame), np.array([t_us for t_us, _ in self.path])
-        if start is None or start.frames[0].t_us < t_us[0]:
-            return None
-        times = np.array([each.t_us for each in start.frames])
-        parted = deviation(start.T_cam_world, times, np.stack([pose for _, pose in self.path]), t_us)
-        if parted > self.config.bootstrap.max_deviation:
-            return start
-        if start.diagnosis.angle_deg > _WIDER * self.start_angle_deg:  # the same path over a much longer baseline
-            self.verify_until_us = 0
-        return None
-
     def _begin(self, start: Start) -> None:
         """A new map, and go on from the last frame of the start."""
         points, poses = placed_start(start, self.origin, self.atlas.segments)
         self.mapper.begin(start, points, poses)
         self.num_starts += 1
         self._forget_motion()
-        self.start_angle_deg = start.diagnosis.angle_deg
-        self.path = [(frame.t_us, pose) for frame, pose in zip(start.frames, poses, strict=True)]
+        self.starting.begin(start, poses)
         self.T_cam_world = self.mapper.map.keyframes[-1].T_cam_world
         self._count_from_keyframe()
 
@@ -232,7 +206,8 @@ class Odometry:
         segment = self.atlas.take_out(found, here)
         if segment is None:
             return False
-        self.frames, self.verify_until_us = segment.frames + self.frames, 0
+        self.frames = segment.frames + self.frames
+        self.starting.settle()
         self._forget_motion()
         self.T_cam_world = found.pose.T_cam_world
         self.mapper.adopt(segment.map)
@@ -244,8 +219,8 @@ class Odometry:
         """Put the map away, look for the camera in it, and for a new start to go on from the last pose."""
         self.mapper.wait()
         self.atlas.put_away(self.mapper.map, self.frames, self.doubts + self.failures + _LATE)
-        self.bootstrap, self.origin = Bootstrap(self.config.bootstrap, self.focal), self.T_cam_world
-        self.is_started, self.frames = False, []
+        self.starting.anew()
+        self.origin, self.is_started, self.frames = self.T_cam_world, False, []
         return TrackingState.LOST
 
     def _turned(self, t_us: int) -> list[np.ndarray]:
@@ -264,10 +239,12 @@ class Odometry:
             self.gyro.learn(self.recent[-1][0], frame.t_us, self.twist[3:])
         self.T_cam_world, self.inlier_share = pose.T_cam_world, pose.num_inliers / len(pose.rows)
         self.recent.append((frame.t_us, pose.T_cam_world))
-        if frame.t_us <= self.verify_until_us:
-            self.path.append((frame.t_us, pose.T_cam_world))
+        self.starting.follow(frame.t_us, pose.T_cam_world)
         self.last = (frame.t_us, pose)
-        self._note_misfits(frame, pose)
+        limits = self.config.pose
+        wrong = self.misfits.note(frame.ids[pose.rows], pose.error_px > limits.misfit_px, limits.max_misfits)
+        if len(wrong):
+            self.mapper.unlink(wrong)
 
     def _align_last(self, events: EventWindow) -> bool:
         """Place the frame before by the map's edges, too, now that the events on both sides of it are there.
@@ -291,20 +268,6 @@ class Odometry:
     def _around(self, t_us: int) -> TimedPoses:
         """Recent poses around a moment."""
         return [each for each in self.recent if abs(each[0] - t_us) <= 1e6 * self.config.link.window_s]
-
-    def _note_misfits(self, frame: PointFrame, pose: PointPose) -> None:
-        """Tracks that stay away from their landmark for some frames lose it."""
-        config, ids = self.config.pose, frame.ids[pose.rows]
-        largest = int(frame.ids[-1])
-        if largest >= len(self.misfits):
-            self.misfits = np.concatenate([self.misfits, np.zeros(largest + 1024 - len(self.misfits), np.int64)])
-        far = pose.error_px > config.misfit_px
-        self.misfits[ids[far]] += 1
-        self.misfits[ids[~far]] = 0
-        wrong = ids[self.misfits[ids] >= config.max_misfits]
-        if len(wrong):
-            self.mapper.unlink(wrong)
-            self.misfits[wrong] = 0
 
     def _map(self, frame: PointFrame, pose: PointPose, events: EventWindow, *, may_be_keyframe: bool) -> None:
         """Keyframes: made when due, worked on when the events on both sides are there, taken at a fixed frame after, so

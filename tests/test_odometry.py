@@ -112,7 +112,7 @@ def through_a_checkpoint(one: Odometry) -> Odometry:
 def test_a_checkpoint_while_a_start_waits_for_its_confirmation() -> None:
     never_sure = replace(scene.CONFIG, bootstrap=replace(scene.CONFIG.bootstrap, sure_factor=100.0))
     one, other = (Odometry(never_sure, scene.CANVAS) for _ in range(2))
-    count = next(k for k, frame in enumerate(FRAMES) if one.add(frame, no_events) and one.bootstrap.passed) + 1
+    count = next(k for k, frame in enumerate(FRAMES) if one.add(frame, no_events) and one.starting.bootstrap.passed) + 1
     feed(other, FRAMES[:count])
     states, poses = feed(through_a_checkpoint(one), FRAMES[count : count + 80])
     expected = feed(other, FRAMES[count : count + 80])
@@ -187,9 +187,9 @@ def test_a_start_that_later_ones_refute_is_replaced() -> None:
     count = next(k for k, frame in enumerate(FRAMES) if one.add(frame, no_events) is TrackingState.TRACKING) + 1
     for frame in FRAMES[count : count + 5]:
         one.add(frame, no_events)
-    one.path = [
+    one.starting.path = [
         (t_us, np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -k], [0, 0, 0, 1]]))
-        for k, (t_us, _) in enumerate(one.path)
+        for k, (t_us, _) in enumerate(one.starting.path)
     ]
     states, poses = feed(one, FRAMES[count + 5 : count + 200])
     assert one.num_starts == 2

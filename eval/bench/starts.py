@@ -56,7 +56,7 @@ def first_poses(path: Path, start_s: float, patience_s: float, config: Config) -
         if waited_s > patience_s or (times and result.t_ref_us - times[0] > START_S * 1e6):
             break
     trajectory = Trajectory(np.array(times, np.int64), np.array(poses).reshape(-1, 7))
-    return trajectory, session.start_us, slam.odometry.bootstrap.reason
+    return trajectory, session.start_us, slam.odometry.starting.bootstrap.reason
 
 
 def trials(path: Path, number: int, patience_s: float, config: Config) -> Iterator[dict[str, Any]]:
