@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from evslam.beside import Worker
 from evslam.config import Config
 from evslam.mapping.edge_image import EdgeImager
 from evslam.multiview.sparse_map import SparseMap
-from evslam.relocaliser import Relocaliser, Return, Worker
+from evslam.relocaliser import Relocaliser, Return
 from evslam.segments import MAP_CLASSES, Segment, join_maps, without_known
 from evslam.state import from_state, to_state
 from evslam.tracking.point_pose import PointPose

@@ -6,11 +6,9 @@ from copy import copy
 
 import numpy as np
 
-from evslam.backend.window import adjust_window, choose_window
 from evslam.config import Config
+from evslam.growth import grow
 from evslam.mapping.edge_image import EdgeImager
-from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
-from evslam.mapping.landmarks import add_new_landmarks
 from evslam.multiview.sparse_map import Keyframe, SparseMap
 from evslam.tracking.point_pose import leaves_keyframe, pose_from_points
 from evslam.types import PointFrame
@@ -32,7 +30,7 @@ def map_backwards(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager,
     """
     back = map_.snapshot()
     back.keyframes = [_copied(keyframe) for keyframe in map_.keyframes[config.window.keyframes - 1 :: -1]]
-    held, focal = len(back.keyframes), imager.canvas.focal
+    back.num_given, focal = len(back.keyframes), imager.canvas.focal
     last, failures, since, inliers = back.keyframes[-1].T_cam_world, 0, 0, back.num_seen()
     for frame in frames[::-1]:
         pose = pose_from_points(frame, [last], back, focal, config.pose)
@@ -46,25 +44,13 @@ def map_backwards(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager,
         ready = since >= limits.min_frames * (1 if frame.votes is not None else _WITHOUT_IMAGE)
         if ready and leaves_keyframe(frame, pose, newest, inliers, focal, limits):
             back.add_keyframe(frame, last, pose.is_inlier(len(frame.ids), config.pose.inlier_px))
-            _extend(back, held, frame, imager, config)
+            if frame.votes is not None:
+                back.keyframes[-1].image = imager.of_votes(frame.votes.astype(np.float32), 0)
+            grow(back, imager, config)
             last, since, inliers = back.keyframes[-1].T_cam_world, 0, back.num_seen()
     back.keyframes.reverse()
+    back.num_given = 0  # those that stayed are the last ones now
     return back
-
-
-def _extend(back: SparseMap, held: int, frame: PointFrame, imager: EdgeImager, config: Config) -> None:
-    """New landmarks and edges of the newest keyframe, and the last keyframes adjusted, but for the first `held`."""
-    count = len(back.keyframes)
-    add_new_landmarks(back, imager.canvas, config.landmark)
-    if frame.votes is not None:
-        back.keyframes[-1].image = imager.of_votes(frame.votes.astype(np.float32), 0)
-    for index in (count - 1 - before for before in config.link.resweep):
-        if index >= held:
-            sweep_keyframe(back, index, imager, config.link)
-    free = range(max(count - config.window.keyframes, held), count)
-    window = choose_window(back, config.window, free)
-    links = link_edges(back, window.views, window.is_free, imager, config.link)
-    adjust_window(back, window, imager.canvas.focal, config.window, links)
 
 
 def _copied(keyframe: Keyframe) -> Keyframe:

@@ -8,7 +8,14 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Worker = Callable[..., Callable[[], None]]  # starts work, and returns what waits for its end
 _THREADS = 2
+
+
+def at_once(work: Callable[..., None], *arguments: Any) -> Callable[[], None]:
+    """A worker that works at once; what it returns waits for nothing."""
+    work(*arguments)
+    return lambda: None
 
 
 def in_thread(work: Callable[..., None], *arguments: Any) -> Callable[[], None]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from evslam.backend.place_search import glimpse_of
 from evslam.backend.window import adjust_window, choose_window
+from evslam.beside import Worker
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse, rotation_vector
+from evslam.growth import grow
 from evslam.mapping.covisibility import Sightlines, covisible
 from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
 from evslam.mapping.edge_pose import EdgeHost
-from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
-from evslam.mapping.landmarks import add_new_landmarks
+from evslam.mapping.edge_tracks import sweep_keyframe
 from evslam.multiview.edges import EdgeImage
 from evslam.multiview.sparse_map import Keyframe, SparseMap, rows_of
 from evslam.tracking.bootstrap import Start
@@ -24,14 +24,7 @@ from evslam.types import PointFrame
 
 Around = tuple[np.ndarray, np.ndarray]  # bearings (N, 2) and seconds (N,) of the events around a moment
 TimedPoses = list[tuple[int, np.ndarray]]  # microseconds and T_cam_world (4, 4)
-Worker = Callable[..., Callable[[], None]]
 _MAX_START_ERROR_PX = 2.5
-
-
-def at_once(work: Callable[..., None], *arguments: Any) -> Callable[[], None]:
-    """A worker that works at once; what it returns waits for nothing."""
-    work(*arguments)
-    return lambda: None
 
 
 class Mapper:
@@ -136,17 +129,11 @@ class Mapper:
 
     def _extend(self, around: Around, twist: np.ndarray) -> None:
         """The newest keyframe's edge image, new landmarks, new depth of edges, adjustment of the last keyframes."""
-        newest, config = self.map.keyframes[-1], self.config
+        newest = self.map.keyframes[-1]
         points = self.map.points[newest.landmark[newest.landmark >= 0]]
         newest.image = self.edge_image(newest.T_cam_world, points, around, twist)
         self._look_at(newest)
-        add_new_landmarks(self.map, self.imager.canvas, config.landmark)
-        for index in (len(self.map.keyframes) - 1 - before for before in config.link.resweep):
-            if index >= 0:
-                sweep_keyframe(self.map, index, self.imager, config.link)
-        window = choose_window(self.map, config.window)
-        links = link_edges(self.map, window.views, window.is_free, self.imager, config.link)
-        adjust_window(self.map, window, self.imager.canvas.focal, config.window, links)
+        grow(self.map, self.imager, self.config)
 
     def _look_at(self, keyframe: Keyframe) -> None:
         """Note what a keyframe looks like, so that the camera can be found there after a loss."""

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from evslam.atlas import Atlas
+from evslam.beside import Worker, at_once
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse
-from evslam.mapper import Around, Mapper, TimedPoses, Worker, at_once, mean_twist
+from evslam.mapper import Around, Mapper, TimedPoses, mean_twist
 from evslam.mapping.edge_pose import EdgeHost
 from evslam.multiview.observations import PointSightings
 from evslam.placing import place_by_edges

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from evslam.backend.place_search import Place, PlaceIndex, SearchSettings, glimpse_of
+from evslam.beside import Worker
 from evslam.config import Config
 from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
 from evslam.mapping.edge_kernels import CELL_PX
@@ -22,7 +23,6 @@ from evslam.state import from_state, to_state
 from evslam.tracking.point_pose import PointPose, pose_from_points
 from evslam.types import PointFrame
 
-Worker = Callable[..., Callable[[], None]]
 _STATE = ("asked", "first", "next_us", "num_attempts", "num_places")
 _NEAR = 1e-6
 

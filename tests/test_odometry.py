@@ -11,8 +11,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from evslam.beside import in_thread
-from evslam.mapper import Worker, at_once
+from evslam.beside import Worker, at_once, in_thread
 from evslam.mapping.landmarks import is_firm
 from evslam.odometry import Odometry
 from evslam.types import PointFrame, TrackingState

@@ -11,8 +11,7 @@ import pytest
 import torch
 from textured_scene import World
 
-from evslam.beside import in_thread
-from evslam.mapper import Worker, at_once
+from evslam.beside import Worker, at_once, in_thread
 from evslam.multiview.bundle import centres
 from evslam.odometry import Odometry
 from evslam.segments import join_by_places
