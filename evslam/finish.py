@@ -134,8 +134,7 @@ def _joined(trajectories: list[Trajectory]) -> Trajectory:
 
 def _in_order(t_us: np.ndarray, T_cam_world: np.ndarray) -> Trajectory:
     """Poses by time; where two maps place the same moment, the first counts."""
-    t_us, first = np.unique(t_us, return_index=True)
-    return Trajectory(t_us, camera_poses(T_cam_world[first]))
+    return _joined([Trajectory(t_us, camera_poses(T_cam_world))])
 
 
 def _thinned(points: PointMap, most: int) -> PointMap:

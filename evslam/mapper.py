@@ -122,9 +122,8 @@ class Mapper:
         """(P, 3) landmarks and edges as they are at the moment, world frame, for a viewer; never waits."""
         points = [self.view.points[self.view.alive & self.view.firm]]
         for keyframe in list(self.map.keyframes):
-            edges, T_cam_world = keyframe.edges, keyframe.T_cam_world
-            if edges is not None:
-                points.append(EdgeHost.of(edges, T_cam_world, self.imager).world_points)
+            if keyframe.edges is not None:
+                points.append(keyframe.edge_points(self.imager.canvas))
         return np.concatenate(points)
 
     def _extend(self, around: Around, twist: np.ndarray) -> None:

@@ -82,13 +82,15 @@ class RunWriter:
             final: with the times of the events.
             latency_ms: to be taken off instead of that of the online trajectory; None for the same.
         """
-        latency_us = self.latency_us if latency_ms is None else round(1000 * latency_ms)
-        save_trajectory(Trajectory(final.t_us - latency_us, final.poses), self.folder / "trajectory.txt")
+        self._save(final, latency_ms, "trajectory.txt")
 
     def write_keyframes(self, keyframes: Trajectory, latency_ms: float | None) -> None:
         """keyframes.txt; arguments as those of `write_final`."""
+        self._save(keyframes, latency_ms, "keyframes.txt")
+
+    def _save(self, trajectory: Trajectory, latency_ms: float | None, name: str) -> None:
         latency_us = self.latency_us if latency_ms is None else round(1000 * latency_ms)
-        save_trajectory(Trajectory(keyframes.t_us - latency_us, keyframes.poses), self.folder / "keyframes.txt")
+        save_trajectory(Trajectory(trajectory.t_us - latency_us, trajectory.poses), self.folder / name)
 
     def restart(self) -> RunWriter:
         """Begin again with empty files, without a checkpoint."""

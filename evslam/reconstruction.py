@@ -12,7 +12,6 @@ from evslam.backward import map_backwards
 from evslam.beside import two_at_a_time
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
-from evslam.geometry.rigid import inverse
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_tracks import edges_agree, link_edges, sweep_keyframe
 from evslam.multiview.edge_links import EdgeLinks
@@ -97,7 +96,6 @@ def map_points(map_: SparseMap, canvas: Canvas) -> PointMap:
     points, confidence = [map_.points[sure]], [np.ones(int(sure.sum()))]
     for keyframe in map_.keyframes:
         if keyframe.edges is not None:
-            T_world_cam = inverse(keyframe.T_cam_world)
-            points.append(keyframe.edges.points(canvas) @ T_world_cam[:3, :3].T + T_world_cam[:3, 3])
+            points.append(keyframe.edge_points(canvas))
             confidence.append(keyframe.edges.confidence.clip(0, 1))
     return PointMap(np.concatenate(points), np.concatenate(confidence))

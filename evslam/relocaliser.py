@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 from evslam.backend.place_search import Place, PlaceIndex, SearchSettings, glimpse_of
 from evslam.beside import Worker
 from evslam.config import Config
-from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
-from evslam.mapping.edge_kernels import CELL_PX
+from evslam.geometry.rigid import NEAR, seen_from
+from evslam.mapping.edge_image import EdgeImager, inverse_depth_at, inverse_depth_grid
 from evslam.mapping.edge_pose import EdgeHost, edges_in_view, pose_from_edges
 from evslam.multiview.bundle import centres
 from evslam.multiview.observations import PointSightings
@@ -24,7 +24,6 @@ from evslam.tracking.point_pose import PointPose, pose_from_points
 from evslam.types import PointFrame
 
 _STATE = ("asked", "first", "next_us", "num_attempts", "num_places")
-_NEAR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -203,13 +202,12 @@ class Relocaliser:
     def _links(self, number: int, place: Place, frame: PointFrame) -> Links:
         """Tracks that lie at a landmark are this; the others have the depth of their surroundings."""
         map_, canvas = self.maps[number], self.imager.canvas
-        bearing, depth = _seen(place.T_cam_world, place.points)
-        shown = depth > _NEAR
+        bearing, depth = seen_from(place.T_cam_world, place.points)
+        shown = depth > NEAR
         bearing, depth, landmark = bearing[shown], depth[shown], place.landmark[shown]
         grid = inverse_depth_grid(canvas, canvas.pixels(bearing), 1 / depth)
-        cell = (canvas.pixels(frame.bearing) // CELL_PX).astype(int).clip(0, np.array(grid.shape[::-1]) - 1)
         rays = np.column_stack([frame.bearing, np.ones(len(frame.ids))])
-        points = rays / grid[cell[:, 1], cell[:, 0], None].astype(float)
+        points = rays / inverse_depth_at(canvas, grid, frame.bearing)[:, None]
         points = (points - place.T_cam_world[:3, 3]) @ place.T_cam_world[:3, :3]
         firm = np.flatnonzero((landmark >= 0) & np.append(map_.firm & map_.alive, False)[landmark])
         track, row = _nearest_pairs(frame.bearing, bearing[firm], self.config.search.link_px / canvas.focal)
@@ -230,16 +228,10 @@ class Relocaliser:
         if carried is None:
             return False
         both = np.stack([carried.T_cam_world, place.T_cam_world])
-        _, depth = _seen(place.T_cam_world, place.points)
-        apart = float(np.linalg.norm(np.diff(centres(both), axis=0))) / max(float(np.median(depth)), _NEAR)
+        _, depth = seen_from(place.T_cam_world, place.points)
+        apart = float(np.linalg.norm(np.diff(centres(both), axis=0))) / max(float(np.median(depth)), NEAR)
         turn = Rotation.from_matrix(both[0, :3, :3] @ both[1, :3, :3].T).magnitude()
         return max(apart, float(turn)) < self.config.search.max_deviation
-
-
-def _seen(T_cam_world: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bearings (N, 2) and depths (N,) of points (N, 3)."""
-    points = points @ T_cam_world[:3, :3].T + T_cam_world[:3, 3]
-    return points[:, :2] / np.maximum(points[:, 2:], _NEAR), points[:, 2]
 
 
 def _nearest_pairs(one: np.ndarray, other: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:

@@ -48,12 +48,7 @@ def placed_start(start: Start, origin: np.ndarray, segments: list[Segment]) -> t
         origin: (4, 4) pose of its first camera: where the last map was lost.
         segments: put away before; the median depth is as it was at the end of the last one, 1 without any.
     """
-    depth = 1.0
-    if segments:
-        last = segments[-1].map
-        newest = last.keyframes[-1]
-        seen, pose = newest.landmark[newest.landmark >= 0], newest.T_cam_world
-        depth = float(np.median(last.points[seen] @ pose[2, :3] + pose[2, 3])) if len(seen) else 1.0
+    depth = segments[-1].map.median_depth(-1) if segments else 1.0
     scale = depth / float(np.median(start.points[start.good, 2]))
     T_world_start = np.linalg.inv(origin)
     poses = start.T_cam_world.copy()

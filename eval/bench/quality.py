@@ -23,9 +23,10 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import rankdata
 
 from evslam.config import Config, load_config
+from evslam.geometry.rigid import seen_from
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_match import match_edges
-from evslam.mapping.edge_pose import EdgeHost
+from evslam.mapping.edge_pose import EdgeHost, edges_in_view
 from evslam.multiview.edges import EdgeImage
 from evslam.multiview.observations import PointSightings
 from evslam.multiview.pose import PoseSettings, estimate_pose
@@ -65,30 +66,25 @@ def moments(recording: Path, duration_s: float | None, config: Config) -> Iterat
 
 def point_share(moment: Moment, focal: float, inlier_px: float) -> float:
     """Share of the points near their landmark."""
-    bearing, depth = _seen(moment.T_cam_world, moment.seen.points)
+    bearing, depth = seen_from(moment.T_cam_world, moment.seen.points)
     error = focal * np.linalg.norm(bearing - moment.seen.bearing, axis=1)
     return float(((error < inlier_px) & (depth > _MIN_DEPTH)).mean())
 
 
 def edge_share(moment: Moment, imager: EdgeImager) -> float:
     """Share of the hosts' edges in view that are found within a pixel of their place."""
-    canvas, in_view, sharp = imager.canvas, 0, 0
-    height, width = imager.valid.shape
+    sharp = 0
     for host in moment.hosts:
         T_cam_host = moment.T_cam_world @ np.linalg.inv(host.T_cam_world)
-        bearing, depth = _seen(T_cam_host, host.points)
-        place = canvas.pixels(bearing)
-        x, y = np.clip(np.rint(place).T, 0, [[width - 1], [height - 1]]).astype(int)
-        inside = (np.abs(place - np.stack([x, y], 1)) <= 0.5).all(1) & imager.valid[y, x]
+        place = imager.canvas.pixels(seen_from(T_cam_host, host.points)[0])
         pixel, normal, found = match_edges(imager, host.points, host.tangent, T_cam_host, moment.image, _RADIUS_PX)
-        in_view += int((inside & (depth > _MIN_DEPTH)).sum())
         sharp += int((found & (np.abs(((pixel - place) * normal).sum(1)) < _SHARP_PX)).sum())
-    return sharp / max(in_view, 1)
+    return sharp / max(edges_in_view(imager, moment.hosts, moment.T_cam_world), 1)
 
 
 def moved(moment: Moment, pixels: float, focal: float, rng: np.random.Generator) -> Moment:
     """The same with another pose: a step in a random direction that moves the points by so many pixels."""
-    depth = float(np.median(_seen(moment.T_cam_world, moment.seen.points)[1]))
+    depth = float(np.median(seen_from(moment.T_cam_world, moment.seen.points)[1]))
     direction = rng.normal(size=6) * [1, 1, 1, depth, depth, depth]
 
     def pose(length: float) -> np.ndarray:
@@ -98,7 +94,7 @@ def moved(moment: Moment, pixels: float, focal: float, rng: np.random.Generator)
         return np.asarray(step @ moment.T_cam_world)
 
     def motion(length: float) -> float:
-        bearing, _ = _seen(pose(length), moment.seen.points)
+        bearing, _ = seen_from(pose(length), moment.seen.points)
         return focal * float(np.median(np.linalg.norm(bearing - moment.seen.bearing, axis=1)))
 
     low, high = 0.0, 1.0
@@ -135,12 +131,6 @@ def best_threshold(right: np.ndarray, wrong: np.ndarray) -> float:
     middles = (candidates[:-1] + candidates[1:]) / 2
     errors = [(right < each).mean() + (wrong >= each).mean() for each in middles]
     return float(middles[int(np.argmin(errors))]) if len(middles) else float(candidates[0])
-
-
-def _seen(T_cam_world: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bearings (N, 2) and depths (N,)."""
-    inside = points @ T_cam_world[:3, :3].T + T_cam_world[:3, 3]
-    return inside[:, :2] / np.maximum(inside[:, 2:], _MIN_DEPTH), inside[:, 2]
 
 
 def measure(recordings: list[Path], duration_s: float | None) -> dict[str, np.ndarray]:

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from evslam.config import Config, load_config
 from evslam.geometry.canvas import Canvas
+from evslam.geometry.trajectory import camera_matrices, interpolate
 from evslam.mapping.edge_image import EdgeImager
 from evslam.multiview.bundle import centres
 from evslam.multiview.sparse_map import SparseMap
@@ -72,13 +73,7 @@ def mapped(path: Path, share: float, config: Config) -> Mapped:
 
 def poses_at(truth: Trajectory, t_us: np.ndarray) -> np.ndarray:
     """True T_cam_world (N, 4, 4)."""
-    poses = np.tile(np.eye(4), (len(t_us), 1, 1))
-    inside = np.clip(t_us, truth.t_us[0], truth.t_us[-1])
-    turn = Slerp(truth.t_us.astype(float), Rotation.from_quat(truth.quaternion))(inside.astype(float)).as_matrix()
-    place = np.stack([np.interp(inside, truth.t_us, column) for column in truth.position.T], 1)
-    poses[:, :3, :3] = np.swapaxes(turn, 1, 2)
-    poses[:, :3, 3] = -np.einsum("nji,nj->ni", turn, place)
-    return poses
+    return camera_matrices(interpolate(truth, np.clip(t_us, truth.t_us[0], truth.t_us[-1])))
 
 
 class Judge:
@@ -88,7 +83,7 @@ class Judge:
         self.map, self.truth = one.map, one.truth
         self.found = np.stack([keyframe.T_cam_world for keyframe in one.map.keyframes])
         self.true = poses_at(one.truth, np.array([keyframe.t_us for keyframe in one.map.keyframes]))
-        self.depth = float(np.median([_depth(one.map, index) for index in range(len(self.found))]))
+        self.depth = float(np.median([one.map.median_depth(index) for index in range(len(self.found))]))
         steps = [np.linalg.norm(np.diff(centres(poses), axis=0), axis=1) for poses in (self.true, self.found)]
         self.metres = [
             float(np.divide(*(each[max(k - LOCAL, 0) : k + LOCAL].sum() for each in steps)))
@@ -109,14 +104,8 @@ class Judge:
         true = poses_at(self.truth, np.array([t_us]))[0] @ np.linalg.inv(self.true[k])
         true[:3, 3] /= self.metres[k]
         both = np.stack([true, T_cam_world @ np.linalg.inv(self.found[k])])
-        apart = float(np.linalg.norm(np.diff(centres(both), axis=0))) / _depth(self.map, k)
+        apart = float(np.linalg.norm(np.diff(centres(both), axis=0))) / self.map.median_depth(k)
         return apart, float(np.degrees(Rotation.from_matrix(both[0, :3, :3] @ both[1, :3, :3].T).magnitude()))
-
-
-def _depth(map_: SparseMap, index: int) -> float:
-    keyframe = map_.keyframes[index]
-    points = map_.points[keyframe.landmark[keyframe.landmark >= 0]]
-    return float(np.median(points @ keyframe.T_cam_world[2, :3] + keyframe.T_cam_world[2, 3]))
 
 
 class Clock:

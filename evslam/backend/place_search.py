@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 
 from evslam.backend.loop_match import is_spread, see_points
-from evslam.backend.places import View, Vocabulary, describe, inside, view_of
+from evslam.backend.places import View, Vocabulary, describe, view_of
 from evslam.config import Config
-from evslam.geometry.canvas import Canvas
+from evslam.geometry.canvas import Canvas, inside
+from evslam.geometry.rigid import NEAR, seen_from
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings_mapping import LoopConfig, PlacesConfig, SearchConfig
 
 _BLUR_PX = 1.0
-_NEAR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,8 @@ class PlaceIndex:
             return None
         fit, rows = seen
         pose = fit.T_cam_world
-        points = view.points @ pose[:3, :3].T + pose[:3, 3]
-        expected = points[:, :2] / np.maximum(points[:, 2:], _NEAR)
-        in_view = int(((points[:, 2] > _NEAR) & inside(canvas.pixels(expected), canvas.valid)).sum())
+        expected, depth = seen_from(pose, view.points)
+        in_view = int(((depth > NEAR) & inside(canvas.pixels(expected), canvas.valid)).sum())
         error_px = canvas.focal * np.linalg.norm(expected[rows[:, 0]] - glimpse.bearing[rows[:, 1]], axis=1)
         fits = rows[error_px < search.inlier_px]
         if len(fits) < max(search.min_points, search.min_share * in_view):

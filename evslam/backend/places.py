@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from evslam.geometry.canvas import Canvas
-from evslam.geometry.rigid import inverse
+from evslam.geometry.canvas import Canvas, inside
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings_mapping import PlacesConfig
 
@@ -55,8 +54,7 @@ def view_of(map_: SparseMap, index: int, canvas: Canvas, config: PlacesConfig) -
     parts = [map_.points[landmark]]
     for each in near:
         if each.edges is not None:
-            T_world_cam = inverse(each.T_cam_world)
-            parts.append(each.edges.points(canvas) @ T_world_cam[:3, :3].T + T_world_cam[:3, 3])
+            parts.append(each.edge_points(canvas))
     world = np.concatenate(parts)
     landmark = np.concatenate([landmark, np.full(len(world) - len(landmark), -1)])
     points = world @ keyframe.T_cam_world[:3, :3].T + keyframe.T_cam_world[:3, 3]
@@ -110,12 +108,3 @@ class Vocabulary:
         total = np.sign(total) * np.sqrt(np.abs(total))
         flat = total.ravel()
         return np.asarray(flat / max(float(np.linalg.norm(flat)), _NEAR))
-
-
-def inside(pixel: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(N,) bool, whether pixels (N, 2) lie in an image where it is valid (H, W)."""
-    height, width = valid.shape
-    place = np.round(pixel)
-    inside = (place >= 0).all(1) & (place[:, 0] < width) & (place[:, 1] < height)
-    place = np.where(inside[:, None], place, 0).astype(np.int64)
-    return np.asarray(inside & valid[place[:, 1], place[:, 0]])

@@ -67,3 +67,12 @@ class Canvas:
     def bearings(self, pixels: np.ndarray) -> np.ndarray:
         """Bearings (..., 2) of canvas pixels (..., 2)."""
         return (pixels - self.centre) / self.focal
+
+
+def inside(pixel: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(N,) bool, whether pixels (N, 2) lie in an image where it is valid (H, W)."""
+    height, width = valid.shape
+    place = np.round(pixel)
+    inside = (place >= 0).all(1) & (place[:, 0] < width) & (place[:, 1] < height)
+    place = np.where(inside[:, None], place, 0).astype(np.int64)
+    return np.asarray(inside & valid[place[:, 1], place[:, 0]])

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 _SMALL = 1e-8
+NEAR = 1e-6  # least depth of a point in front of a camera
 
 
 def inverse(T: np.ndarray) -> np.ndarray:
@@ -22,6 +23,12 @@ def inverse(T: np.ndarray) -> np.ndarray:
     back[..., :3, 3:] = -turn @ T[..., :3, 3:]
     back[..., 3, 3] = 1.0
     return back
+
+
+def seen_from(T_cam_world: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bearings (N, 2) and depths (N,) of world points (N, 3); the bearing of one behind the camera means nothing."""
+    points = points @ T_cam_world[:3, :3].T + T_cam_world[:3, 3]
+    return points[:, :2] / np.maximum(points[:, 2:], NEAR), points[:, 2]
 
 
 @njit(cache=True)

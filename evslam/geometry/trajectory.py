@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial.transform import Rotation
 
 from evslam.errors import DataError
+from evslam.geometry.rigid import inverse
 from evslam.types import Trajectory
 
 
@@ -83,6 +84,13 @@ def _check(trajectory: Trajectory) -> None:
     if broken.any():
         row = int(np.flatnonzero(broken)[0])
         raise DataError(f"pose at {trajectory.t_us[row]} us is {trajectory.poses[row].tolist()}: remove broken poses")
+
+
+def camera_matrices(poses: np.ndarray) -> np.ndarray:
+    """T_cam_world (N, 4, 4) of poses T_world_cam (N, 7)."""
+    T_world_cam = np.tile(np.eye(4), (len(poses), 1, 1))
+    T_world_cam[:, :3, :3], T_world_cam[:, :3, 3] = Rotation.from_quat(poses[:, 3:]).as_matrix(), poses[:, :3]
+    return inverse(T_world_cam)
 
 
 def camera_poses(T_cam_world: np.ndarray) -> np.ndarray:

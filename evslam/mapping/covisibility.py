@@ -37,7 +37,7 @@ def covisible(
         limits: largest angle between the viewing directions in rad, and distance over the median depth.
     """
     angle = np.arccos(np.clip(lines.axis @ lines.axis[index], -1, 1))
-    distance = np.linalg.norm(lines.centre - lines.centre[index], axis=1) / _median_depth(map_, index)
+    distance = np.linalg.norm(lines.centre - lines.centre[index], axis=1) / map_.median_depth(index)
     unlike = angle / limits[0] + distance / limits[1]
     far = np.abs(np.arange(len(lines.centre)) - index) > nearest
     chosen: list[int] = []
@@ -47,11 +47,3 @@ def covisible(
         if far[candidate] and all(abs(candidate - other) > nearest // 2 for other in chosen):
             chosen.append(candidate)
     return chosen
-
-
-def _median_depth(map_: SparseMap, index: int) -> float:
-    keyframe = map_.keyframes[index]
-    landmark = keyframe.landmark[keyframe.landmark >= 0]
-    if not len(landmark):
-        return 1.0
-    return max(float(np.median(map_.points[landmark] @ keyframe.T_cam_world[2, :3] + keyframe.T_cam_world[2, 3])), 1e-3)

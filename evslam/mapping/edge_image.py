@@ -90,6 +90,12 @@ def inverse_depth_grid(canvas: Canvas, pixel: np.ndarray, inverse_depth: np.ndar
     return (above / below).astype(np.float32)
 
 
+def inverse_depth_at(canvas: Canvas, grid: np.ndarray, bearing: np.ndarray) -> np.ndarray:
+    """(N,) float64 of an `inverse_depth_grid` at bearings (N, 2); those outside get that of the nearest cell."""
+    cell = (canvas.pixels(bearing) // CELL_PX).astype(int).clip(0, np.array(grid.shape[::-1]) - 1)
+    return np.asarray(grid[cell[:, 1], cell[:, 0]].astype(float))
+
+
 def _quantile_of_positive(image: np.ndarray, share: float) -> np.float32:
     some = image.ravel()[::_SAMPLE]
     some = some[some > 0]

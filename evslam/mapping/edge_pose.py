@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evslam.geometry.rigid import inverse
+from evslam.geometry.canvas import inside
+from evslam.geometry.rigid import inverse, seen_from
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_match import match_edges
 from evslam.multiview.edges import EdgeImage, EdgePoints
@@ -38,12 +39,8 @@ class EdgeHost:
 
 def edges_in_view(imager: EdgeImager, hosts: list[EdgeHost], T_cam_world: np.ndarray) -> int:
     """How many of the hosts' edges a camera could see."""
-    points = np.concatenate([host.world_points for host in hosts]) @ T_cam_world[:3, :3].T + T_cam_world[:3, 3]
-    points = points[points[:, 2] > _MIN_DEPTH]
-    x, y = np.rint(imager.canvas.pixels(points[:, :2] / points[:, 2:])).T
-    height, width = imager.valid.shape
-    inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
-    return int(imager.valid[y[inside].astype(int), x[inside].astype(int)].sum())
+    bearing, depth = seen_from(T_cam_world, np.concatenate([host.world_points for host in hosts]))
+    return int(inside(imager.canvas.pixels(bearing[depth > _MIN_DEPTH]), imager.valid).sum())
 
 
 def pose_from_edges(

@@ -6,8 +6,7 @@ import numpy as np
 
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse
-from evslam.mapping.edge_image import inverse_depth_grid
-from evslam.mapping.edge_kernels import CELL_PX
+from evslam.mapping.edge_image import inverse_depth_at, inverse_depth_grid
 from evslam.multiview.bundle import BundleProblem, BundleSettings, adjust
 from evslam.multiview.observations import Observations
 from evslam.multiview.sparse_map import SparseMap
@@ -91,8 +90,7 @@ def _guess(map_: SparseMap, canvas: Canvas, config: LandmarkConfig, ids: np.ndar
     row, _ = newest.rows_of(ids)
     bearing = newest.bearing[row]
     grid = inverse_depth_grid(canvas, pixel, inverse_depth)
-    cell = (canvas.pixels(bearing) // CELL_PX).astype(int).clip(0, np.array(grid.shape[::-1]) - 1)
-    guess = grid[cell[:, 1], cell[:, 0]].astype(float)
+    guess = inverse_depth_at(canvas, grid, bearing)
     told = np.log(1 / np.maximum((found.points @ pose[:3, :3].T + pose[:3, 3])[:, 2], 1e-6) / guess)
     trust = np.where(found.in_front, (found.angle * canvas.focal / _NOISE_PX) ** 2, 0.0)
     share = trust / (trust + 1 / config.depth_spread**2)

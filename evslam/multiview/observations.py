@@ -48,6 +48,14 @@ class PointSightings:
     bearing: np.ndarray
     weight: np.ndarray
 
+    def joined(self, other: PointSightings) -> PointSightings:
+        """These, then the others."""
+        return PointSightings(
+            np.concatenate([self.points, other.points]),
+            np.concatenate([self.bearing, other.bearing]),
+            np.concatenate([self.weight, other.weight]),
+        )
+
 
 def first_of_point(observations: Observations, num_views: int, num_points: int) -> np.ndarray:
     """(num_points + 1,) int64: observations start[p] to start[p + 1] - 1 are those of point p.

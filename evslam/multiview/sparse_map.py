@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from evslam.geometry.canvas import Canvas
+from evslam.geometry.rigid import inverse
 from evslam.multiview.edges import EdgeImage, EdgePoints
 from evslam.multiview.observations import Observations
 from evslam.types import PointFrame
@@ -48,6 +50,12 @@ class Keyframe:
         """Row of each track (M,) in this keyframe, and whether it is there (M,) bool."""
         return rows_of(self.ids, ids)
 
+    def edge_points(self, canvas: Canvas) -> np.ndarray:
+        """(N, 3) of its edges, which it must have, in the world."""
+        assert self.edges is not None
+        T_world_cam = inverse(self.T_cam_world)
+        return self.edges.points(canvas) @ T_world_cam[:3, :3].T + T_world_cam[:3, 3]
+
 
 def rows_of(ids: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Position of each wanted id (M,) among ascending ids (N,), and whether it is there (M,) bool."""
@@ -82,6 +90,15 @@ class SparseMap:
         """Landmark of each track (N,); -1 for none."""
         self._reserve(ids)
         return self._landmark_of_track[ids]
+
+    def median_depth(self, index: int) -> float:
+        """Of the landmarks that a keyframe sees, at least a thousandth; 1 if it sees none."""
+        keyframe = self.keyframes[index]
+        landmark = keyframe.landmark[keyframe.landmark >= 0]
+        if not len(landmark):
+            return 1.0
+        depth = self.points[landmark] @ keyframe.T_cam_world[2, :3] + keyframe.T_cam_world[2, 3]
+        return max(float(np.median(depth)), 1e-3)
 
     def num_seen(self) -> int:
         """Tracks of the newest keyframe that have a landmark."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from evslam.multiview.sparse_map import Keyframe, SparseMap
 from evslam.settings_tracking import KeyframeConfig, PoseConfig
 from evslam.types import PointFrame
 
-_SIGHTING = tuple(each.name for each in fields(PointSightings))
 _MIN_COMMON = 6  # tracks that tell how far the image has moved
 
 
@@ -75,9 +74,8 @@ def pose_from_points(
     wide = PoseSettings(focal, config.wide_scale_px, config.wide_iterations)
     narrow = PoseSettings(focal, config.scale_px, config.iterations)
     best: PoseFit | None = None
-    number, fitted = len(rows), PointSightings(points, bearing, weight)
-    if horizon is not None:
-        fitted = PointSightings(*(np.concatenate([getattr(each, n) for each in (fitted, horizon)]) for n in _SIGHTING))
+    number, seen = len(rows), PointSightings(points, bearing, weight)
+    fitted = seen if horizon is None else seen.joined(horizon)
     for start in starts:
         fit = estimate_pose(start, fitted.points, fitted.bearing, None, fitted.weight, wide)
         fit = estimate_pose(fit.T_cam_world, fitted.points, fitted.bearing, None, fitted.weight, narrow)
@@ -91,7 +89,6 @@ def pose_from_points(
     if inlier.sum() < config.min_points or inlier.mean() < config.min_share:
         return None
     common = (config.common_px / focal) ** 2 * np.diag([0.0, 0, 0, 1, 1, 1])
-    seen = PointSightings(points, bearing, weight)
     return PointPose(best.T_cam_world, rows, error_px, int(inlier.sum()), best.covariance + common, seen)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from evslam.geometry.rigid import inverse, rotation_vector
+from evslam.geometry.rigid import inverse, rotation_vector, seen_from
 
 
 def motions(seed: int, count: int) -> np.ndarray:
@@ -32,3 +32,13 @@ def test_rotation_vector_is_scipys(seed: int, angle: float) -> None:
     found = rotation_vector(rotation.as_matrix())
     assert abs(np.linalg.norm(found) - angle) < 1e-6
     assert (Rotation.from_rotvec(found) * rotation.inv()).magnitude() < 1e-6
+
+
+def test_points_are_seen_where_the_matrix_takes_them() -> None:
+    T, points = motions(1, 1)[0], np.random.default_rng(2).normal(size=(30, 3))
+    bearing, depth = seen_from(T, points)
+    there = (T @ np.column_stack([points, np.ones(30)]).T).T
+    np.testing.assert_allclose(depth, there[:, 2], atol=1e-12)
+    front = depth > 0.01
+    assert front.any()
+    np.testing.assert_allclose(bearing[front], there[front, :2] / there[front, 2:3], atol=1e-9)
