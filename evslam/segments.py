@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evslam.backend.loop_closure import bend
 from evslam.backend.loop_match import match_views
 from evslam.backend.place_search import PlaceIndex, SearchSettings
 from evslam.backend.places import View, view_of
@@ -82,7 +81,8 @@ def join_maps(old: SparseMap, new: SparseMap, in_old: PointPose, in_new: PointPo
         return False
     scale = float(np.median(depth[good] / new_depth[good]))
     grown = Similarity(np.eye(3)[None], np.zeros((1, 3)), np.array([scale]))
-    _append(old, new, _placed(in_old.T_cam_world) @ grown @ _placed(in_new.T_cam_world).inverse())
+    new.move(_placed(in_old.T_cam_world) @ grown @ _placed(in_new.T_cam_world).inverse())
+    old.append(new)
     return True
 
 
@@ -99,7 +99,8 @@ def join_by_places(segments: list[Segment], canvas: Canvas, config: Config) -> l
         for number, earlier in enumerate(joined):
             old_from_new = _common_place(earlier.map, segment.map, canvas, config)
             if old_from_new is not None:
-                _append(earlier.map, segment.map, old_from_new)
+                segment.map.move(old_from_new)
+                earlier.map.append(segment.map)
                 frames = sorted(earlier.frames + segment.frames, key=lambda frame: frame.t_us)
                 joined[number] = Segment(earlier.map, frames)
                 break
@@ -137,12 +138,6 @@ def _matched(index: PlaceIndex, keyframe: Keyframe, view: View, config: Config) 
         if match is not None:
             return _placed(index.map.keyframes[candidate].T_cam_world) @ match.new_from_old.inverse()
     return None
-
-
-def _append(old: SparseMap, new: SparseMap, old_from_new: Similarity) -> None:
-    poses = np.stack([keyframe.T_cam_world for keyframe in new.keyframes])
-    bend(new, old_from_new[np.zeros(len(poses), int)] @ Similarity.of_poses(np.linalg.inv(poses)))
-    old.append(new)
 
 
 def _placed(T_cam_world: np.ndarray) -> Similarity:

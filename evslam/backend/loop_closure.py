@@ -116,14 +116,8 @@ def bend(map_: SparseMap, T_world_cam: Similarity) -> None:
     placed = np.flatnonzero(host >= 0)
     in_camera = Similarity.of_poses(before[host[placed]]).apply(map_.points[placed, None])
     map_.points[placed] = T_world_cam[host[placed]].apply(in_camera)[:, 0]
-    back = np.swapaxes(T_world_cam.rotation, 1, 2)
     for index, keyframe in enumerate(map_.keyframes):
-        pose, scale = np.eye(4), T_world_cam.scale[index]
-        pose[:3, :3], pose[:3, 3] = back[index], -back[index] @ T_world_cam.translation[index]
-        keyframe.T_cam_world = pose
-        if keyframe.edges is not None:
-            edges = keyframe.edges
-            keyframe.edges = replace(edges, inverse_depth=edges.inverse_depth / scale, sigma=edges.sigma / scale)
+        keyframe.move(T_world_cam[[index]])
 
 
 def _loop(old: int, new: int, views: list[View | None], focal: float, config: LoopConfig) -> Loop | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from evslam.geometry.similarity import Similarity
 from evslam.inertial.scale_problem import ScaleFit
 from evslam.multiview.sparse_map import SparseMap
 from evslam.types import Trajectory
@@ -43,15 +44,7 @@ class MetricWorld:
 
     def move(self, map_: SparseMap) -> None:
         """Move a map, its keyframes and their edges."""
-        map_.points = self.points(map_.points)
-        for keyframe in map_.keyframes:
-            pose = keyframe.T_cam_world.copy()
-            pose[:3, :3], pose[:3, 3] = pose[:3, :3] @ self.rotation.T, self.scale * pose[:3, 3]
-            keyframe.T_cam_world = pose
-            edges = keyframe.edges
-            if edges is not None:
-                depth, sigma = edges.inverse_depth / self.scale, edges.sigma / self.scale
-                keyframe.edges = replace(edges, inverse_depth=depth, sigma=sigma)
+        map_.move(Similarity(self.rotation[None], np.zeros((1, 3)), np.array([self.scale])))
 
 
 def upright(gravity: np.ndarray, R_world_cam: np.ndarray) -> np.ndarray:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse
+from evslam.geometry.similarity import Similarity
 from evslam.multiview.edges import EdgeImage, EdgePoints
 from evslam.multiview.observations import Observations
 from evslam.types import PointFrame
@@ -49,6 +50,15 @@ class Keyframe:
     def rows_of(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Row of each track (M,) in this keyframe, and whether it is there (M,) bool."""
         return rows_of(self.ids, ids)
+
+    def move(self, T_world_cam: Similarity) -> None:
+        """To another place (one similarity); its scale is that of the surroundings, by which edges get farther."""
+        back, scale, pose = T_world_cam.rotation[0].T, float(T_world_cam.scale[0]), np.eye(4)
+        pose[:3, :3], pose[:3, 3] = back, -back @ T_world_cam.translation[0]
+        self.T_cam_world = pose
+        if self.edges is not None:
+            edges = self.edges
+            self.edges = replace(edges, inverse_depth=edges.inverse_depth / scale, sigma=edges.sigma / scale)
 
     def edge_points(self, canvas: Canvas) -> np.ndarray:
         """(N, 3) of its edges, which it must have, in the world."""
@@ -156,6 +166,12 @@ class SparseMap:
         if not (0 <= one < len(self.keyframes) and 0 <= other < len(self.keyframes)):
             return False
         return self.keyframes[one].stretch == self.keyframes[other].stretch
+
+    def move(self, T_new_old: Similarity) -> None:
+        """All of it into another world (one similarity)."""
+        self.points = T_new_old.apply(self.points[None])[0]
+        for keyframe in self.keyframes:
+            keyframe.move(T_new_old @ Similarity.of_poses(np.linalg.inv(keyframe.T_cam_world)[None]))
 
     def append(self, other: SparseMap) -> None:
         """Keyframes and landmarks of another map, which is in the same frame and scale, follow those of this one.

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from evslam.geometry.rigid import inverse, rotation_vector, seen_from
+from evslam.geometry.trajectory import camera_matrices, camera_poses
 
 
 def motions(seed: int, count: int) -> np.ndarray:
@@ -42,3 +43,8 @@ def test_points_are_seen_where_the_matrix_takes_them() -> None:
     front = depth > 0.01
     assert front.any()
     np.testing.assert_allclose(bearing[front], there[front, :2] / there[front, 2:3], atol=1e-9)
+
+
+def test_camera_matrices_undo_camera_poses() -> None:
+    T = motions(3, 20)
+    np.testing.assert_allclose(camera_matrices(camera_poses(T)), T, atol=1e-12)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import map_scenes as scene
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
+from evslam.geometry.similarity import Similarity
+from evslam.multiview.edges import EdgePoints
 from evslam.multiview.sparse_map import SparseMap, rows_of
 from evslam.types import PointFrame
 
@@ -142,3 +146,18 @@ def test_a_map_handed_over_knows_no_track() -> None:
     map_.give()
     assert map_.num_given == 2
     assert (map_.landmarks(np.arange(10)) == -1).all()
+
+
+def test_a_moved_map_shows_the_same() -> None:
+    map_ = scene.true_map(3, scene.cloud())
+    edges = EdgePoints(np.full((3, 2), 50.0), np.ones(3), np.full(3, 0.1), np.zeros((3, 2)), np.ones(3))
+    map_.keyframes[1].edges = edges
+    before = [scene.project(keyframe.T_cam_world, map_.points) for keyframe in map_.keyframes]
+    points, edge_points = map_.points, map_.keyframes[1].edge_points(scene.CANVAS)
+    turn = Rotation.from_rotvec([[0.3, -1.0, 0.2]]).as_matrix()
+    moved = Similarity(turn, np.array([[1.0, 2.0, 3.0]]), np.array([0.4]))
+    map_.move(moved)
+    np.testing.assert_allclose(map_.points, moved.apply(points[None])[0])
+    np.testing.assert_allclose(map_.keyframes[1].edge_points(scene.CANVAS), moved.apply(edge_points[None])[0])
+    for keyframe, seen in zip(map_.keyframes, before, strict=True):
+        np.testing.assert_allclose(scene.project(keyframe.T_cam_world, map_.points), seen, atol=1e-9)
