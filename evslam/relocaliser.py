@@ -52,9 +52,8 @@ class Links:
         """As `apply` for a map that follows these tracks already: what it takes them for is the same landmark; no
         guesses."""
         known = self.landmark >= 0
-        for kept, gone in zip(self.landmark[known], map_.landmarks(self.ids[known]), strict=True):
-            if gone >= 0 and gone != kept:
-                map_.join_landmarks(kept, gone)
+        kept, gone = self.landmark[known], map_.landmarks(self.ids[known])
+        map_.join_landmarks(kept[gone >= 0], gone[gone >= 0])
         map_.link(self.ids[known], self.landmark[known])
 
 

@@ -13,12 +13,14 @@ from evslam.backend.places import View, Vocabulary, view_of
 from evslam.backend.pose_graph import GraphResult, Relations, optimise_graph
 from evslam.beside import two_at_a_time
 from evslam.geometry.canvas import Canvas
+from evslam.geometry.rigid import NEAR, seen_from
 from evslam.geometry.similarity import Similarity
-from evslam.multiview.sparse_map import SparseMap
+from evslam.multiview.sparse_map import SparseMap, rows_of
 from evslam.settings_mapping import LoopConfig, PlacesConfig
 
 _ASKED = 3  # keyframes that look most alike
 _STEPS = (1, 2)  # keyframes between which the path is a relation
+_ROUGHLY = 0.05  # relative decrease of the cost that ends the search with kernels that are too wide
 _SKIPPED_SIGMA = 1.5  # of a relation that skips a keyframe, over that of neighbours
 
 
@@ -88,16 +90,16 @@ def close_loops(map_: SparseMap, loops: list[Loop], canvas: Canvas, config: Loop
     Returns:
         The loops that the bent map agrees with; if there are none, the map stays as it is.
     """
-    kept = loops
+    kept, nodes = loops, _placed(map_)
     while kept:
-        result = _optimise(map_, kept, config)
+        result = _optimise(map_, kept, config, nodes)
+        nodes = result.nodes
         error = result.error[-len(kept) :]
         before, kept = kept, [loop for loop, off in zip(kept, error, strict=True) if off < config.max_error]
         if len(kept) == len(before):
-            bend(map_, result.nodes)
+            bend(map_, nodes)
             break
-    for loop in kept:
-        _join(map_, loop, canvas.focal, config)
+    _join(map_, kept, canvas.focal, config)
     map_.revisits += [(loop.old, loop.new) for loop in kept]
     return kept
 
@@ -136,7 +138,7 @@ def _confirmed(map_: SparseMap, loops: list[Loop], config: LoopConfig) -> list[L
     """Loops that agree, within some standard deviations, with a loop from a neighbouring new keyframe."""
     if not loops:
         return []
-    nodes = Similarity.of_poses(np.linalg.inv(np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])))
+    nodes = _placed(map_)
     old, new = np.array([loop.old for loop in loops]), np.array([loop.new for loop in loops])
     found = Similarity.join([loop.new_from_old for loop in loops])
     first, second = np.nonzero(
@@ -154,10 +156,14 @@ def _confirmed(map_: SparseMap, loops: list[Loop], config: LoopConfig) -> list[L
     return [loop for loop, sure in zip(loops, good, strict=True) if sure]
 
 
-def _optimise(map_: SparseMap, loops: list[Loop], config: LoopConfig) -> GraphResult:
-    """The pose graph of the path and the loops."""
-    poses = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])
-    nodes, count = Similarity.of_poses(np.linalg.inv(poses)), len(poses)
+def _placed(map_: SparseMap) -> Similarity:
+    """T_world_cam of all keyframes."""
+    return Similarity.of_poses(np.linalg.inv(np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])))
+
+
+def _optimise(map_: SparseMap, loops: list[Loop], config: LoopConfig, start: Similarity) -> GraphResult:
+    """The pose graph of the path and the loops, from one similarity for each keyframe to start from."""
+    nodes, count = _placed(map_), len(map_.keyframes)
     step, loop_sigma = _sigma(map_, config.step_sigma), _sigma(map_, config.loop_sigma)
     first = [np.arange(count - apart) for apart in _STEPS]
     second = [start + apart for start, apart in zip(first, _STEPS, strict=True)]
@@ -171,12 +177,11 @@ def _optimise(map_: SparseMap, loops: list[Loop], config: LoopConfig) -> GraphRe
         np.concatenate([*sigma, np.tile(loop_sigma, (len(loops), 1))]),
         np.concatenate([*kernel, np.full(len(loops), config.kernel)]),
     )
-    result = None
-    for wider in config.widening:
+    for wider in config.widening[:-1]:
         wide = replace(relations, kernel=wider * relations.kernel)
-        result = optimise_graph(nodes if result is None else result.nodes, wide, config.max_iterations)
-    assert result is not None
-    return result
+        start = optimise_graph(start, wide, config.max_iterations, _ROUGHLY).nodes
+    last = replace(relations, kernel=config.widening[-1] * relations.kernel)
+    return optimise_graph(start, last, config.max_iterations)
 
 
 def _sigma(map_: SparseMap, relative: tuple[float, ...]) -> np.ndarray:
@@ -200,14 +205,16 @@ def _middle_keyframes(map_: SparseMap) -> np.ndarray:
     return host
 
 
-def _join(map_: SparseMap, loop: Loop, focal: float, config: LoopConfig) -> None:
-    """Landmarks of the new visit become those of the old one where the new keyframe sees them near enough."""
-    keyframe = map_.keyframes[loop.new]
-    for old, new in loop.landmarks.tolist():
-        row = np.flatnonzero(keyframe.landmark == new)
-        if not len(row) or not map_.alive[old] or not map_.alive[new]:
-            continue
-        place = keyframe.T_cam_world[:3, :3] @ map_.points[old] + keyframe.T_cam_world[:3, 3]
-        apart = focal * float(np.linalg.norm(place[:2] / place[2] - keyframe.bearing[row[0]]))
-        if place[2] > 0 and apart < config.max_merge_px:
-            map_.join_landmarks(old, new)
+def _join(map_: SparseMap, loops: list[Loop], focal: float, config: LoopConfig) -> None:
+    """Landmarks of the new visits become those of the old ones where the new keyframe sees them near enough."""
+    kept, gone = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for loop in loops:
+        keyframe, (old, new) = map_.keyframes[loop.new], loop.landmarks.T
+        order = np.argsort(keyframe.landmark, kind="stable")
+        row, seen = rows_of(keyframe.landmark[order], new)
+        place, depth = seen_from(keyframe.T_cam_world, map_.points[old])
+        apart = focal * np.linalg.norm(place - keyframe.bearing[order[row]], axis=1)
+        near = seen & (depth > NEAR) & (apart < config.max_merge_px)
+        kept.append(old[near])
+        gone.append(new[near])
+    map_.join_landmarks(np.concatenate(kept), np.concatenate(gone))

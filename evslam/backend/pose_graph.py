@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csc_array
+from scipy.sparse import bsr_array, coo_array, csc_array
 from scipy.sparse.linalg import splu
 
 from evslam.geometry.similarity import Similarity, cross_matrix
 
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e-12, 1e6
 _ACCEPTED, _REJECTED = 0.1, 10.0  # factors of the damping
-_CONVERGED = 1e-5  # relative decrease of the cost
 _SMALL = 1e-8
 
 
@@ -49,33 +48,96 @@ class GraphResult:
     history: tuple[float, ...]
 
 
-def optimise_graph(nodes: Similarity, relations: Relations, max_iterations: int) -> GraphResult:
+def optimise_graph(
+    nodes: Similarity, relations: Relations, max_iterations: int, tolerance: float = 1e-5
+) -> GraphResult:
     """Nodes with the least robust error, by Levenberg-Marquardt on the sparse normal equations.
 
     Args:
         nodes: N similarities (from a node's frame to the world) to start from; the first stays.
         relations: of these nodes; all nodes are connected to the first.
         max_iterations: most steps tried.
+        tolerance: relative decrease of the cost by a step that is the last one.
     """
     error = _errors(nodes, relations)
     history, damping = [_cost(error, relations.kernel)], _FIRST_DAMPING
-    normal = _linearise(nodes, relations, error)
+    equations = _NormalEquations(relations, len(nodes))
+    equations.linearise(nodes, relations, error)
     for _ in range(max_iterations):
-        step = _solve(*normal, damping)
+        step = equations.solve(damping)
         moved = nodes.retract(step)
         error = _errors(moved, relations)
         cost = _cost(error, relations.kernel)
         if cost < history[-1]:
             nodes, damping = moved, max(damping * _ACCEPTED, _LEAST_DAMPING)
             history.append(cost)
-            if history[-2] - cost <= _CONVERGED * history[-2]:
+            if history[-2] - cost <= tolerance * history[-2]:
                 break
-            normal = _linearise(nodes, relations, error)
+            equations.linearise(nodes, relations, error)
         elif damping >= _MOST_DAMPING or history[-1] == 0.0:
             break
         else:
             damping *= _REJECTED
     return GraphResult(nodes, np.linalg.norm(_errors(nodes, relations), axis=1), tuple(history))
+
+
+class _NormalEquations:
+    """Of a graph. Which nodes are related, and in which order they are eliminated, is worked out once.
+
+    Args:
+        relations: between nodes; what they measured does not matter.
+        count: N nodes; the first stays.
+    """
+
+    def __init__(self, relations: Relations, count: int) -> None:
+        self.size = count - 1
+        self._place = _elimination_order(relations.first, relations.second, count)
+        ends = self._place[np.stack([relations.first, relations.second], 1)]
+        row, column = ends[:, [0, 0, 1, 1]].ravel(), ends[:, [0, 1, 0, 1]].ravel()
+        self._free = np.flatnonzero((row < self.size) & (column < self.size))  # the first node is the last eliminated
+        key = (row * count + column)[self._free]
+        self._free = self._free[np.argsort(key, kind="stable")]
+        block, self._begin = np.unique(np.sort(key), return_index=True)
+        self._row, self._column = block // count, block % count
+        self._diagonal = np.flatnonzero(self._row == self._column)
+        self._blocks, self._gradient = np.zeros((len(block), 7, 7)), np.zeros((count, 7))
+
+    def linearise(self, nodes: Similarity, relations: Relations, error: np.ndarray) -> None:
+        """Hessian and gradient of the cost by all nodes but the first."""
+        jacobian = np.stack(_jacobians(nodes, relations), 1)  # (E, 2, 7, 7)
+        weight = 1 / (1 + (error**2).sum(1) / relations.kernel**2)
+        weighted = np.swapaxes(weight[:, None, None, None] * jacobian, 2, 3)
+        blocks = (weighted[:, :, None] @ jacobian[:, None]).reshape(-1, 7, 7)
+        self._blocks = np.add.reduceat(blocks[self._free], self._begin)
+        self._gradient = np.zeros_like(self._gradient)
+        slope = (weighted @ error[:, None, :, None])[..., 0]
+        for end, node in enumerate((relations.first, relations.second)):
+            np.add.at(self._gradient, node, slope[:, end])
+
+    def solve(self, damping: float) -> np.ndarray:
+        """Step (N, 7) of all nodes; the first node's is zero."""
+        damped, one = self._blocks.copy(), np.arange(7)
+        damped[self._diagonal[:, None], one, one] *= 1 + damping
+        damped[self._diagonal[:, None], one, one] += _SMALL
+        begin = np.searchsorted(self._row, np.arange(self.size + 1))
+        rows = bsr_array((damped, self._column, begin), shape=(7 * self.size, 7 * self.size)).tocsr()
+        hessian = csc_array((rows.data, rows.indices, rows.indptr), shape=rows.shape)  # it is symmetric
+        factor = splu(hessian, permc_spec="NATURAL", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        step, gradient = np.zeros_like(self._gradient), np.empty((self.size, 7))
+        gradient[self._place[1:]] = self._gradient[1:]
+        step[1:] = factor.solve(-gradient.ravel()).reshape(-1, 7)[self._place[1:]]
+        return step
+
+
+def _elimination_order(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
+    """(N,) when each node is eliminated so that little fills in (minimum degree); the first is the last."""
+    row, column = np.concatenate([first, second]), np.concatenate([second, first])
+    degree = np.bincount(row, minlength=count)
+    every = np.arange(count)
+    place = np.concatenate([row, every]), np.concatenate([column, every])
+    graph = coo_array((np.concatenate([-np.ones(len(row)), 1.0 + degree]), place), shape=(count, count)).tocsc()
+    factor = splu(graph[1:, 1:], permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    return np.concatenate([[count - 1], factor.perm_c])
 
 
 def _errors(nodes: Similarity, relations: Relations) -> np.ndarray:
@@ -89,32 +151,6 @@ def _cost(error: np.ndarray, kernel: np.ndarray) -> float:
     robust = np.isfinite(kernel)
     scale = kernel[robust] ** 2
     return 0.5 * float(square[~robust].sum() + (scale * np.log1p(square[robust] / scale)).sum())
-
-
-def _linearise(nodes: Similarity, relations: Relations, error: np.ndarray) -> tuple[csc_array, np.ndarray]:
-    """Hessian (7 N - 7, 7 N - 7) and gradient (7 N - 7,) of the cost by all nodes but the first."""
-    by_first, by_second = _jacobians(nodes, relations)
-    weight = 1 / (1 + (error**2).sum(1) / relations.kernel**2)
-    count = len(nodes)
-    gradient, rows, columns, values = np.zeros((count, 7)), [], [], []
-    ends = ((relations.first, by_first), (relations.second, by_second))
-    within = np.arange(7)
-    for node_a, jacobian_a in ends:
-        weighted = weight[:, None, None] * jacobian_a
-        np.add.at(gradient, node_a, np.einsum("eki,ek->ei", weighted, error))
-        for node_b, jacobian_b in ends:
-            block = np.einsum("eki,ekj->eij", weighted, jacobian_b)
-            row = 7 * (node_a[:, None, None] - 1) + within[:, None]
-            column = 7 * (node_b[:, None, None] - 1) + within
-            free = ((node_a > 0) & (node_b > 0))[:, None, None]
-            row, column, free = np.broadcast_arrays(row, column, free)
-            free = free & np.ones_like(block, bool)
-            rows.append(np.broadcast_to(row, block.shape)[free])
-            columns.append(np.broadcast_to(column, block.shape)[free])
-            values.append(block[free])
-    place = np.concatenate(rows), np.concatenate(columns)
-    size = 7 * (count - 1)
-    return csc_array((np.concatenate(values), place), shape=(size, size)), gradient[1:].ravel()
 
 
 def _jacobians(nodes: Similarity, relations: Relations) -> tuple[np.ndarray, np.ndarray]:
@@ -144,12 +180,3 @@ def _rotation_jacobian(turn: np.ndarray) -> np.ndarray:
     factor = np.where(angle < 1e-4, 1 / 12, 1 / safe**2 - (1 + np.cos(safe)) / (2 * safe * np.sin(safe)))
     cross = cross_matrix(turn)
     return np.asarray(np.eye(3) + cross / 2 + factor[:, None, None] * (cross @ cross))
-
-
-def _solve(hessian: csc_array, gradient: np.ndarray, damping: float) -> np.ndarray:
-    """Step (N, 7) of all nodes; the first node's is zero."""
-    diagonal = hessian.diagonal()
-    damped = hessian.copy()
-    damped.setdiag(diagonal * (1 + damping) + _SMALL)
-    factor = splu(damped, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    return np.concatenate([np.zeros(7), factor.solve(-gradient)]).reshape(-1, 7)

@@ -202,12 +202,23 @@ class SparseMap:
             if forget:
                 keyframe.usable[hit] = False
 
-    def join_landmarks(self, kept: int, gone: int) -> None:
-        """What was seen of one landmark is seen of another, which is the same."""
-        self._landmark_of_track[self._landmark_of_track == gone] = kept
-        self.alive[gone] = False
+    def join_landmarks(self, kept: np.ndarray, gone: np.ndarray) -> None:
+        """What was seen of some landmarks is seen of others, which are the same.
+
+        Args:
+            kept, gone: (M,) int64, pairs, one after the other; those with a landmark that is gone already count for
+                nothing.
+        """
+        into = np.arange(len(self.points))
+        for one, other in zip(kept.tolist(), gone.tolist(), strict=True):
+            if one != other and self.alive[one] and self.alive[other]:
+                into[other], self.alive[other] = one, False
+        while not np.array_equal(further := into[into], into):
+            into = further
+        into = np.append(into, -1)  # where there is none
+        self._landmark_of_track = into[self._landmark_of_track]
         for keyframe in self.keyframes:
-            keyframe.landmark[keyframe.landmark == gone] = kept
+            keyframe.landmark = into[keyframe.landmark]
 
     def observations(self, views: list[int], landmarks: np.ndarray) -> Observations:
         """How keyframes `views` see `landmarks` (M,): views and points are numbered in the order given."""

@@ -123,7 +123,7 @@ def test_five_thousand_keyframes_close_within_seconds() -> None:
     start = chained(relations, 5000)
     began = time.process_time()
     found = optimise_graph(start, relations, 30)
-    assert time.process_time() - began < 20  # 4 s on an idle machine
+    assert time.process_time() - began < 10  # 0.8 s on an idle machine
     error = np.linalg.norm(found.nodes.translation - true.translation, axis=1)
     assert error.max() < 0.1 * np.linalg.norm(start.translation - true.translation, axis=1).max()
 

@@ -114,12 +114,19 @@ def test_room_grows_with_the_numbers_of_tracks(largest: int) -> None:
 
 def test_joined_landmarks_are_one_for_tracks_and_keyframes() -> None:
     map_ = make_map()
-    map_.join_landmarks(0, 1)
+    map_.join_landmarks(np.array([0, 1]), np.array([1, 0]))
     assert map_.landmarks(np.array([3, 5, 8])).tolist() == [0, 0, 2]
     assert map_.keyframes[0].landmark.tolist() == [0, 0, -1]
     assert map_.keyframes[1].landmark.tolist() == [0, -1, -1]
     assert map_.alive.tolist() == [True, False, True]
     assert len(map_.observations([0, 1], np.array([0, 2]))) == 3
+
+
+def test_landmarks_join_in_chains_and_once_only() -> None:
+    map_ = make_map()
+    map_.join_landmarks(np.array([1, 0, 1]), np.array([2, 1, 0]))  # 2 goes into 1, 1 into 0; then 1 is gone
+    assert map_.alive.tolist() == [True, False, False]
+    assert map_.landmarks(np.array([3, 5, 8, 9])).tolist() == [0, 0, 0, -1]
 
 
 def test_an_appended_map_keeps_what_its_keyframes_and_tracks_see() -> None:
