@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,7 @@ def finish_spatial(
     figures |= {"start_attempts": odometry.starting.num_attempts, "waiting_for": odometry.waiting_for}
     atlas = odometry.atlas
     figures |= {"relocalisations": atlas.num_returns, "searches": atlas.relocaliser.num_attempts}
+    figures["loops_online"] = [asdict(each) for each in odometry.mapper.closer.closed]
     figures |= {"loops": sum(each.closed for each in closures), "loops_found": sum(each.found for each in closures)}
     final, latency_ms = _joined(placed) if placed else online, None
     if imu is not None:

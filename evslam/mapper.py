@@ -12,7 +12,9 @@ from evslam.beside import Worker
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse, rotation_vector
+from evslam.geometry.similarity import Similarity
 from evslam.growth import grow
+from evslam.looping import LoopCloser
 from evslam.mapping.covisibility import Sightlines, covisible
 from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
 from evslam.mapping.edge_pose import EdgeHost
@@ -39,12 +41,14 @@ class Mapper:
         map: keyframes, landmarks, edges.
         view: its landmarks and tracks as tracking sees them.
         hosts: the latest keyframes' edges as tracking sees them.
+        closer: closes loops of the map.
         is_busy: work was given out and not taken yet.
     """
 
     def __init__(self, config: Config, canvas: Canvas, worker: Worker) -> None:
         self.config, self.worker = config, worker
         self.imager = EdgeImager(canvas, config.edges)
+        self.closer = LoopCloser(config, self.imager, worker)
         self.map, self.view = SparseMap(), SparseMap()
         self.hosts: list[EdgeHost] = []
         self.is_busy, self.unlinked = False, list[int]()
@@ -59,6 +63,7 @@ class Mapper:
             points: (P, 3) of the start, world; poses: (C, 4, 4) T_cam_world of its frames.
         """
         self.wait()
+        self.closer.forget()
         self.map, self.is_busy, self.unlinked = SparseMap(), False, []
         self.map.add_landmarks(points[start.good], start.ids[start.good])
         for number, (frame, T_cam_world) in enumerate(zip(start.frames, poses, strict=True)):
@@ -79,6 +84,7 @@ class Mapper:
     def adopt(self, map_: SparseMap) -> None:
         """Go on with another map; the edges of its last keyframes are not those in view."""
         self.wait()
+        self.closer.forget()
         self.map, self.is_busy, self.unlinked = map_, False, []
         self.view, self.hosts = self.map.snapshot(), []
 
@@ -102,13 +108,20 @@ class Mapper:
         self.is_busy, self._before = True, self.map.keyframes[-1].T_cam_world
         self.wait = self.worker(self._extend, around, twist)
 
-    def take(self) -> np.ndarray:
-        """Wait for the work and show it; returns the change (4, 4) of poses: T_cam_world becomes T_cam_world @ it."""
+    def take(self) -> tuple[np.ndarray, Similarity | None]:
+        """Wait for the work and show it.
+
+        Returns:
+            Change (4, 4) of poses: T_cam_world becomes T_cam_world @ it. How the world was moved after that around the
+            newest keyframe, by a loop that was closed; None without.
+        """
         self.wait()
         self.is_busy = False
         self._unlink()
+        change = np.linalg.inv(self._before) @ self.map.keyframes[-1].T_cam_world
+        moved = self.closer.take(self.map)
         self._show()
-        return np.linalg.inv(self._before) @ self.map.keyframes[-1].T_cam_world
+        return change, moved
 
     def edge_image(self, T_cam_world: np.ndarray, points: np.ndarray, around: Around, twist: np.ndarray) -> EdgeImage:
         """Events around a moment, compensated by the camera's motion and the depth of landmarks (N, 3) in view."""
@@ -133,6 +146,7 @@ class Mapper:
         newest.image = self.edge_image(newest.T_cam_world, points, around, twist)
         self._look_at(newest)
         grow(self.map, self.imager, self.config)
+        self.closer.look(self.map)
 
     def _look_at(self, keyframe: Keyframe) -> None:
         """Note what a keyframe looks like, so that the camera can be found there after a loss."""

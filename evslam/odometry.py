@@ -13,7 +13,8 @@ from evslam.atlas import Atlas
 from evslam.beside import Worker, at_once
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
-from evslam.geometry.rigid import inverse
+from evslam.geometry.rigid import inverse, scaled
+from evslam.geometry.similarity import Similarity
 from evslam.mapper import Around, Mapper, TimedPoses, mean_twist
 from evslam.mapping.edge_pose import EdgeHost
 from evslam.multiview.observations import PointSightings
@@ -83,7 +84,8 @@ class Odometry:
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on."""
         self.mapper.wait()
-        mapper = {name: to_state(getattr(self.mapper, name)) for name in _MAPPER_STATE}
+        mapper: dict[str, Any] = {name: to_state(getattr(self.mapper, name)) for name in _MAPPER_STATE}
+        mapper["closer"] = self.mapper.closer.state_dict()
         parts = {"mapper": mapper, "atlas": self.atlas.state_dict(), "starting": self.starting.state_dict()}
         return {name: to_state(getattr(self, name)) for name in _STATE} | parts
 
@@ -93,6 +95,7 @@ class Odometry:
             setattr(self, name, from_state(state[name], _CLASSES))
         for name in _MAPPER_STATE:
             setattr(self.mapper, name, from_state(state["mapper"][name], _CLASSES))
+        self.mapper.closer.load_state_dict(state["mapper"]["closer"])
         self.atlas.load_state_dict(state["atlas"])
         self.starting.load_state_dict(state["starting"])
 
@@ -281,13 +284,27 @@ class Odometry:
         elif self.pending_us is None:
             is_keyframe = may_be_keyframe and self._is_keyframe(frame, pose)
             if mapper.is_busy and (is_keyframe or self.since_keyframe >= self.config.window.delay_frames):
-                self.T_cam_world = self.T_cam_world @ mapper.take()
+                self._follow(*mapper.take())
             if is_keyframe:
                 self._add_keyframe(frame, pose)
 
+    def _follow(self, change: np.ndarray, moved: Similarity | None) -> None:
+        """The last pose goes with the map, and where a loop was closed, all that tracking goes on from."""
+        self.T_cam_world = self.T_cam_world @ change
+        if moved is None:
+            return
+        self.T_cam_world, scale = moved.carry(self.T_cam_world), float(moved.scale[0])
+        self.recent = deque(((t_us, moved.carry(pose)) for t_us, pose in self.recent), _RECENT)
+        self.change, self.bend = scaled(self.change, scale), scaled(self.bend, scale)
+        self.twist = np.repeat((scale, 1.0), 3) * self.twist
+        if self.last is not None:
+            self.last = self.last[0], self.last[1].moved(moved)
+        self.starting.settle()
+
     def _add_keyframe(self, frame: PointFrame, pose: PointPose) -> None:
+        """The frame becomes a keyframe at the last pose, which has gone with the map since `pose` was found."""
         is_inlier = pose.is_inlier(len(frame.ids), self.config.pose.inlier_px)
-        self.mapper.add_keyframe(frame, pose.T_cam_world, is_inlier)
+        self.mapper.add_keyframe(frame, self.T_cam_world, is_inlier)
         self.pending_us = frame.t_us + round(5e5 * self.config.link.window_s)
         self._count_from_keyframe()
 

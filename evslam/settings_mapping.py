@@ -154,6 +154,7 @@ class PlacesConfig:
         candidates: keyframes that are looked at for each one, the most alike first ...
         enough: ... until so many show the same place.
         min_gap: keyframes that must lie between.
+        min_alike: while tracking, keyframes are looked at that look so much alike, as a share of what the nearest do.
     """
 
     neighbours: int
@@ -163,6 +164,7 @@ class PlacesConfig:
     candidates: int
     enough: int
     min_gap: int
+    min_alike: float
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,8 @@ class LoopConfig:
 
     Attributes:
         use: look for loops when the whole map is adjusted.
+        online_at: while tracking, a loop is closed once so many keyframes in a row have shown it, and again; empty for
+            never.
         ratio: of the distance between descriptors over that to the second best, at most.
         max_distance: between descriptors of points that the first pose brings close.
         min_matches: by descriptor, and that agree with one pose.
@@ -234,6 +238,7 @@ class LoopConfig:
     """
 
     use: bool
+    online_at: tuple[int, ...]
     ratio: float
     max_distance: float
     min_matches: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -18,7 +18,7 @@ from evslam.geometry.similarity import Similarity
 from evslam.multiview.sparse_map import SparseMap, rows_of
 from evslam.settings_mapping import LoopConfig, PlacesConfig
 
-_ASKED = 3  # keyframes that look most alike
+ASKED = 3  # keyframes that look most alike
 _STEPS = (1, 2)  # keyframes between which the path is a relation
 _ROUGHLY = 0.05  # relative decrease of the cost that ends the search with kernels that are too wide
 _SKIPPED_SIGMA = 1.5  # of a relation that skips a keyframe, over that of neighbours
@@ -71,11 +71,50 @@ def find_loops(
     for new in range(max(places.min_gap, map_.num_given), len(views)):
         alike = summaries[: new - places.min_gap] @ summaries[new]
         candidates = np.argsort(-alike, kind="stable")[: places.candidates].tolist()
-        if any(agree(old, new) for old in candidates[:_ASKED]):
+        if any(agree(old, new) for old in candidates[:ASKED]):
             continue
-        found = (_loop(old, new, views, canvas.focal, config) for old in candidates)
-        loops += islice((loop for loop in found if loop is not None), places.enough)
-    return _confirmed(map_, loops, config)
+        loops += islice(matched_loops(new, candidates, views.__getitem__, canvas.focal, config), places.enough)
+    return confirmed(placed(map_), loops, config)
+
+
+def matched_loops(
+    new: int, candidates: list[int], view: Callable[[int], View | None], focal: float, config: LoopConfig
+) -> Iterator[Loop]:
+    """Loops from a keyframe to those of some others that show the same place."""
+    for old in candidates:
+        ours, theirs = view(old), view(new)
+        found = None if ours is None or theirs is None else match_views(ours, theirs, focal, config)
+        if ours is not None and theirs is not None and found is not None:
+            pairs = np.stack([ours.landmark[found.rows[:, 0]], theirs.landmark[found.rows[:, 1]]], 1)
+            pairs = pairs[(pairs >= 0).all(1) & (pairs[:, 0] != pairs[:, 1])]
+            yield Loop(old, new, found.new_from_old, pairs, len(found.rows))
+
+
+def confirmed(nodes: Similarity, loops: list[Loop], config: LoopConfig) -> list[Loop]:
+    """Loops that agree, within some standard deviations, with a loop from a neighbouring new keyframe.
+
+    Args:
+        nodes: T_world_cam of all keyframes.
+        loops: in the order of new keyframes.
+        config: limits.
+    """
+    if not loops:
+        return []
+    old, new = np.array([loop.old for loop in loops]), np.array([loop.new for loop in loops])
+    found = Similarity.join([loop.new_from_old for loop in loops])
+    first, second = np.nonzero(
+        (new[:, None] < new) & (new - new[:, None] <= config.max_step) & (np.abs(old - old[:, None]) <= config.max_step)
+    )
+    expected = (
+        (nodes[new[second]].inverse() @ nodes[new[first]])
+        @ found[first]
+        @ (nodes[old[first]].inverse() @ nodes[old[second]])
+    )
+    error = (found[second].inverse() @ expected).chart() / _sigma(nodes, config.loop_sigma)
+    agree = np.linalg.norm(error, axis=1) < config.kernel * 3
+    good = np.zeros(len(loops), bool)
+    good[first[agree]] = good[second[agree]] = True
+    return [loop for loop, sure in zip(loops, good, strict=True) if sure]
 
 
 def close_loops(map_: SparseMap, loops: list[Loop], canvas: Canvas, config: LoopConfig) -> list[Loop]:
@@ -90,24 +129,60 @@ def close_loops(map_: SparseMap, loops: list[Loop], canvas: Canvas, config: Loop
     Returns:
         The loops that the bent map agrees with; if there are none, the map stays as it is.
     """
-    kept, nodes = loops, _placed(map_)
+    nodes, kept = solve_loops(placed(map_), map_.revisits, loops, config)
+    if kept:
+        bend(map_, nodes)
+        note_loops(map_, kept, canvas, config)
+    return kept
+
+
+def placed(map_: SparseMap) -> Similarity:
+    """T_world_cam of all keyframes."""
+    return Similarity.of_poses(np.linalg.inv(np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])))
+
+
+def solve_loops(
+    path: Similarity, revisits: list[tuple[int, int]], loops: list[Loop], config: LoopConfig
+) -> tuple[Similarity, list[Loop]]:
+    """Places of keyframes with which loops close, and the loops that these places agree with.
+
+    Args:
+        path: T_world_cam of all keyframes as they are.
+        revisits: pairs of keyframes that have their right place to each other already.
+        loops: some of which may be false; those that do not fit are dropped.
+        config: weights and limits.
+    """
+    kept, nodes = loops, path
     while kept:
-        result = _optimise(map_, kept, config, nodes)
-        nodes = result.nodes
-        error = result.error[-len(kept) :]
+        result = _optimise(path, revisits, kept, config, nodes)
+        nodes, error = result.nodes, result.error[-len(kept) :]
         before, kept = kept, [loop for loop, off in zip(kept, error, strict=True) if off < config.max_error]
         if len(kept) == len(before):
-            bend(map_, nodes)
             break
-    _join(map_, kept, canvas.focal, config)
-    map_.revisits += [(loop.old, loop.new) for loop in kept]
-    return kept
+    return nodes, kept
+
+
+def note_loops(map_: SparseMap, loops: list[Loop], canvas: Canvas, config: LoopConfig) -> None:
+    """Landmarks of the new visits become those of the old ones where the new keyframe sees them near enough."""
+    kept, gone = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for loop in loops:
+        keyframe, (old, new) = map_.keyframes[loop.new], loop.landmarks.T
+        order = np.argsort(keyframe.landmark, kind="stable")
+        row, seen = rows_of(keyframe.landmark[order], new)
+        place, depth = seen_from(keyframe.T_cam_world, map_.points[old])
+        apart = canvas.focal * np.linalg.norm(place - keyframe.bearing[order[row]], axis=1)
+        near = seen & (depth > NEAR) & (apart < config.max_merge_px)
+        kept.append(old[near])
+        gone.append(new[near])
+    map_.join_landmarks(np.concatenate(kept), np.concatenate(gone))
+    map_.revisits += [(loop.old, loop.new) for loop in loops]
 
 
 def bend(map_: SparseMap, T_world_cam: Similarity) -> None:
     """Move keyframes, with what they see, to places and scales of their own.
 
-    A landmark goes with the middle one of the keyframes that see it; edges go with their keyframe.
+    A landmark goes with the middle one of the keyframes that see it, with the newest one where none does; edges go with
+    their keyframe.
 
     Args:
         map_: changed in place.
@@ -115,67 +190,29 @@ def bend(map_: SparseMap, T_world_cam: Similarity) -> None:
     """
     before = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])
     host = _middle_keyframes(map_)
-    placed = np.flatnonzero(host >= 0)
-    in_camera = Similarity.of_poses(before[host[placed]]).apply(map_.points[placed, None])
-    map_.points[placed] = T_world_cam[host[placed]].apply(in_camera)[:, 0]
+    in_camera = Similarity.of_poses(before[host]).apply(map_.points[:, None])
+    map_.points = T_world_cam[host].apply(in_camera)[:, 0]
     for index, keyframe in enumerate(map_.keyframes):
         keyframe.move(T_world_cam[[index]])
 
 
-def _loop(old: int, new: int, views: list[View | None], focal: float, config: LoopConfig) -> Loop | None:
-    ours, theirs = views[old], views[new]
-    if ours is None or theirs is None:
-        return None
-    found = match_views(ours, theirs, focal, config)
-    if found is None:
-        return None
-    pairs = np.stack([ours.landmark[found.rows[:, 0]], theirs.landmark[found.rows[:, 1]]], 1)
-    pairs = pairs[(pairs >= 0).all(1) & (pairs[:, 0] != pairs[:, 1])]
-    return Loop(old, new, found.new_from_old, pairs, len(found.rows))
-
-
-def _confirmed(map_: SparseMap, loops: list[Loop], config: LoopConfig) -> list[Loop]:
-    """Loops that agree, within some standard deviations, with a loop from a neighbouring new keyframe."""
-    if not loops:
-        return []
-    nodes = _placed(map_)
-    old, new = np.array([loop.old for loop in loops]), np.array([loop.new for loop in loops])
-    found = Similarity.join([loop.new_from_old for loop in loops])
-    first, second = np.nonzero(
-        (new[:, None] < new) & (new - new[:, None] <= config.max_step) & (np.abs(old - old[:, None]) <= config.max_step)
-    )
-    expected = (
-        (nodes[new[second]].inverse() @ nodes[new[first]])
-        @ found[first]
-        @ (nodes[old[first]].inverse() @ nodes[old[second]])
-    )
-    error = (found[second].inverse() @ expected).chart() / _sigma(map_, config.loop_sigma)
-    agree = np.linalg.norm(error, axis=1) < config.kernel * 3
-    good = np.zeros(len(loops), bool)
-    good[first[agree]] = good[second[agree]] = True
-    return [loop for loop, sure in zip(loops, good, strict=True) if sure]
-
-
-def _placed(map_: SparseMap) -> Similarity:
-    """T_world_cam of all keyframes."""
-    return Similarity.of_poses(np.linalg.inv(np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])))
-
-
-def _optimise(map_: SparseMap, loops: list[Loop], config: LoopConfig, start: Similarity) -> GraphResult:
-    """The pose graph of the path and the loops, from one similarity for each keyframe to start from."""
-    nodes, count = _placed(map_), len(map_.keyframes)
-    step, loop_sigma = _sigma(map_, config.step_sigma), _sigma(map_, config.loop_sigma)
-    first = [np.arange(count - apart) for apart in _STEPS]
-    second = [start + apart for start, apart in zip(first, _STEPS, strict=True)]
-    measured = [nodes[a].inverse() @ nodes[b] for a, b in zip(first, second, strict=True)]
-    sigma = [np.tile(step * (1 if apart == 1 else _SKIPPED_SIGMA), (count - apart, 1)) for apart in _STEPS]
-    kernel = [np.full(len(each), config.step_kernel) for each in first]
+def _optimise(
+    path: Similarity, revisits: list[tuple[int, int]], loops: list[Loop], config: LoopConfig, start: Similarity
+) -> GraphResult:
+    """The pose graph of the path, of revisits as they are, and of the loops."""
+    step, loop_sigma = _sigma(path, config.step_sigma), _sigma(path, config.loop_sigma)
+    pairs = [np.stack([np.arange(len(path) - apart), np.arange(apart, len(path))], 1) for apart in _STEPS]
+    pairs.append(np.array(revisits, np.int64).reshape(-1, 2))
+    sigma = [step * (1 if apart == 1 else _SKIPPED_SIGMA) for apart in _STEPS] + [loop_sigma]
+    kernel = [config.step_kernel] * len(_STEPS) + [config.kernel]
+    first, second = np.concatenate(pairs).T
+    counts = [len(each) for each in pairs]
     relations = Relations(
-        np.concatenate([*first, [loop.old for loop in loops]]),
-        np.concatenate([*second, [loop.new for loop in loops]]),
-        Similarity.join([*measured, *(loop.new_from_old.inverse() for loop in loops)]),
-        np.concatenate([*sigma, np.tile(loop_sigma, (len(loops), 1))]),
-        np.concatenate([*kernel, np.full(len(loops), config.kernel)]),
+        np.concatenate([first, [loop.old for loop in loops]]),
+        np.concatenate([second, [loop.new for loop in loops]]),
+        Similarity.join([path[first].inverse() @ path[second], *(loop.new_from_old.inverse() for loop in loops)]),
+        np.concatenate([np.repeat(sigma, counts, axis=0), np.tile(loop_sigma, (len(loops), 1))]),
+        np.concatenate([np.repeat(kernel, counts), np.full(len(loops), config.kernel)]),
     )
     for wider in config.widening[:-1]:
         wide = replace(relations, kernel=wider * relations.kernel)
@@ -184,15 +221,14 @@ def _optimise(map_: SparseMap, loops: list[Loop], config: LoopConfig, start: Sim
     return optimise_graph(start, last, config.max_iterations)
 
 
-def _sigma(map_: SparseMap, relative: tuple[float, ...]) -> np.ndarray:
+def _sigma(path: Similarity, relative: tuple[float, ...]) -> np.ndarray:
     """(7,) standard deviations: translation over the median step between keyframes, rotation, logarithm of scale."""
-    place = np.stack([np.linalg.inv(keyframe.T_cam_world)[:3, 3] for keyframe in map_.keyframes])
-    step = float(np.median(np.linalg.norm(np.diff(place, axis=0), axis=1)))
+    step = float(np.median(np.linalg.norm(np.diff(path.translation, axis=0), axis=1)))
     return np.repeat(np.array(relative) * (step, 1.0, 1.0), (3, 3, 1))
 
 
 def _middle_keyframes(map_: SparseMap) -> np.ndarray:
-    """(P,) int64: of the keyframes that see a landmark, the middle one; -1 for none."""
+    """(P,) int64: of the keyframes that see a landmark, the middle one; -1, the newest, for none."""
     seen = [np.unique(keyframe.landmark[keyframe.landmark >= 0]) for keyframe in map_.keyframes]
     landmark = np.concatenate(seen)
     keyframe = np.repeat(np.arange(len(seen)), [len(each) for each in seen])
@@ -203,18 +239,3 @@ def _middle_keyframes(map_: SparseMap) -> np.ndarray:
     known = count > 0
     host[known] = keyframe[order][(first + count // 2)[known]]
     return host
-
-
-def _join(map_: SparseMap, loops: list[Loop], focal: float, config: LoopConfig) -> None:
-    """Landmarks of the new visits become those of the old ones where the new keyframe sees them near enough."""
-    kept, gone = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for loop in loops:
-        keyframe, (old, new) = map_.keyframes[loop.new], loop.landmarks.T
-        order = np.argsort(keyframe.landmark, kind="stable")
-        row, seen = rows_of(keyframe.landmark[order], new)
-        place, depth = seen_from(keyframe.T_cam_world, map_.points[old])
-        apart = focal * np.linalg.norm(place - keyframe.bearing[order[row]], axis=1)
-        near = seen & (depth > NEAR) & (apart < config.max_merge_px)
-        kept.append(old[near])
-        gone.append(new[near])
-    map_.join_landmarks(np.concatenate(kept), np.concatenate(gone))

@@ -25,6 +25,13 @@ def inverse(T: np.ndarray) -> np.ndarray:
     return back
 
 
+def scaled(T: np.ndarray, scale: float) -> np.ndarray:
+    """A rigid motion (4, 4) in a unit of length that is so many times shorter."""
+    larger = T.copy()
+    larger[:3, 3] *= scale
+    return larger
+
+
 def seen_from(T_cam_world: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Bearings (N, 2) and depths (N,) of world points (N, 3); the bearing of one behind the camera means nothing."""
     points = points @ T_cam_world[:3, :3].T + T_cam_world[:3, 3]

@@ -59,6 +59,17 @@ class Similarity:
         turned = np.einsum("nij,nmj->nmi", self.rotation, points)
         return np.asarray(self.scale[:, None, None] * turned + self.translation[:, None])
 
+    def rigid(self) -> np.ndarray:
+        """(N, 4, 4) poses T_cam_world of cameras that are placed by these, T_world_cam, whatever their scale."""
+        back = np.swapaxes(Rotation.from_matrix(self.rotation).as_matrix(), 1, 2)  # without what rounding has added
+        poses = np.tile(np.eye(4), (len(self), 1, 1))
+        poses[:, :3, :3], poses[:, :3, 3] = back, -np.einsum("nij,nj->ni", back, self.translation)
+        return poses
+
+    def carry(self, T_cam_world: np.ndarray) -> np.ndarray:
+        """Pose (4, 4) of a camera after its world was moved so (one similarity)."""
+        return (self @ Similarity.of_poses(np.linalg.inv(T_cam_world)[None])).rigid()[0]
+
     def retract(self, step: np.ndarray) -> Similarity:
         """After steps (N, 7) in the local frame: translation v, rotation vector w, logarithm of scale."""
         local = Similarity(Rotation.from_rotvec(step[:, 3:6]).as_matrix(), step[:, :3], np.exp(step[:, 6]))

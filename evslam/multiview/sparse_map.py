@@ -53,9 +53,7 @@ class Keyframe:
 
     def move(self, T_world_cam: Similarity) -> None:
         """To another place (one similarity); its scale is that of the surroundings, by which edges get farther."""
-        back, scale, pose = T_world_cam.rotation[0].T, float(T_world_cam.scale[0]), np.eye(4)
-        pose[:3, :3], pose[:3, 3] = back, -back @ T_world_cam.translation[0]
-        self.T_cam_world = pose
+        self.T_cam_world, scale = T_world_cam.rigid()[0], float(T_world_cam.scale[0])
         if self.edges is not None:
             edges = self.edges
             self.edges = replace(edges, inverse_depth=edges.inverse_depth / scale, sigma=edges.sigma / scale)

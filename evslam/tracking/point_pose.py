@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from evslam.geometry.similarity import Similarity
 from evslam.multiview.crowding import area_weight
 from evslam.multiview.observations import PointSightings
 from evslam.multiview.pose import PoseFit, PoseSettings, estimate_pose
@@ -42,6 +43,13 @@ class PointPose:
         is_inlier = np.zeros(count, bool)
         is_inlier[self.rows] = self.error_px < limit_px
         return is_inlier
+
+    def moved(self, world: Similarity) -> PointPose:
+        """The same after the world was moved (one similarity)."""
+        unit = np.repeat((float(world.scale[0]), 1.0), 3)
+        seen = replace(self.seen, points=world.apply(self.seen.points[None])[0])
+        covariance = unit[:, None] * self.covariance * unit
+        return replace(self, T_cam_world=world.carry(self.T_cam_world), seen=seen, covariance=covariance)
 
 
 def pose_from_points(

@@ -1,0 +1,174 @@
+"""Loops of a map that is being tracked: found with every keyframe, closed beside the tracking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from evslam.backend.look_index import LookIndex
+from evslam.backend.loop_closure import (
+    ASKED,
+    Loop,
+    bend,
+    confirmed,
+    matched_loops,
+    note_loops,
+    placed,
+    solve_loops,
+)
+from evslam.backend.places import View, Vocabulary, view_of
+from evslam.beside import Worker
+from evslam.config import Config
+from evslam.geometry.similarity import Similarity
+from evslam.mapping.edge_image import EdgeImager
+from evslam.mapping.edge_tracks import edges_agree
+from evslam.multiview.sparse_map import SparseMap
+from evslam.state import from_state, to_state
+
+_PER_KEYFRAME = 500  # keyframes of a graph that may be solved while the map grows by one
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A closure that the map has followed.
+
+    Attributes:
+        t_us: of the newest keyframe then.
+        old_us, new_us: of the first pair of keyframes that show the same place.
+        num_loops: pairs.
+        scale: of the newest keyframes' surroundings, after over before.
+    """
+
+    t_us: int
+    old_us: int
+    new_us: int
+    num_loops: int
+    scale: float
+
+
+@dataclass(frozen=True)
+class _Closing:
+    """Loops that a solution is being sought for, and T_world_cam of all keyframes when that began."""
+
+    path: Similarity
+    loops: list[Loop]
+
+
+_CLASSES = (Closed, _Closing, Loop, Similarity, Vocabulary)
+_STATE = ("found", "closing", "closed", "num_closed", "keyframes_left", "_solution")
+
+
+class LoopCloser:
+    """Looks whether a new keyframe shows a place that was seen long before, and bends the map.
+
+    Loops count when those of two neighbouring keyframes agree. Then the pose graph is solved while the map goes on
+    growing; the map follows at a fixed keyframe later.
+
+    Args:
+        config: resolved configuration.
+        imager: canvas, and how edges are found.
+        worker: solves the pose graph, perhaps in a thread of its own.
+
+    Attributes:
+        found: loops of the last keyframes.
+        num_closed: how often they have been closed.
+        closing: what is being solved; None for nothing.
+        closed: what the map has followed.
+    """
+
+    def __init__(self, config: Config, imager: EdgeImager, worker: Worker) -> None:
+        self.config, self.imager, self.worker = config, imager, worker
+        self.index = LookIndex(config.places.words, config.seed)
+        self.found: list[Loop] = []
+        self.closing: _Closing | None = None
+        self.closed: list[Closed] = []
+        self.num_closed = self.keyframes_left = 0
+        self.wait: Callable[[], None] = lambda: None
+        self._solution: tuple[Similarity, list[Loop]] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on."""
+        self.wait()
+        words = to_state(self.index.vocabulary), self.index.learned_from
+        return {name: to_state(getattr(self, name)) for name in _STATE} | {"words": words}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of another closer."""
+        for name in _STATE:
+            setattr(self, name, from_state(state[name], _CLASSES))
+        words, self.index.learned_from = state["words"]
+        self.index.vocabulary = from_state(words, _CLASSES)
+
+    def forget(self) -> None:
+        """What was found so far is over: another place, or another map."""
+        self.wait()
+        self.found, self.closing, self._solution, self.num_closed = [], None, None, 0
+
+    def look(self, map_: SparseMap) -> None:
+        """Look for loops of the newest keyframe that has neighbours on both sides."""
+        config, places = self.config, self.config.places
+        new = len(map_.keyframes) - 1 - places.neighbours
+        if not config.loop.online_at or self.closing is not None or new < max(places.min_gap, map_.num_given):
+            return
+        if self.found and new - self.found[-1].new > config.loop.max_step:
+            self.forget()
+        candidates = self.index.alike(map_, new, places)[:ASKED]
+        if not self.found and any(edges_agree(map_, old, new, self.imager, config.link) for old in candidates):
+            return
+
+        @cache
+        def view(index: int) -> View | None:
+            return view_of(map_, index, self.imager.canvas, places)
+
+        self.found += matched_loops(new, candidates, view, self.imager.canvas.focal, config.loop)
+
+    def take(self, map_: SparseMap) -> Similarity | None:
+        """A moment at which the map is as a whole: it follows what was solved, or a solution of new loops is begun.
+
+        Returns:
+            How the surroundings of the newest keyframe have moved in the world; None if they have not.
+        """
+        if self.closing is not None:
+            self.keyframes_left -= 1
+            return self._follow(map_, self.closing) if self.keyframes_left <= 0 else None
+        path, steps = placed(map_), self.config.loop.online_at
+        loops = confirmed(path, self.found, self.config.loop)
+        if loops and len({loop.new for loop in loops}) >= steps[self.num_closed]:
+            self.closing, self.keyframes_left = _Closing(path, loops), 1 + len(path) // _PER_KEYFRAME
+            self.wait = self.worker(self._solve, self.closing, list(map_.revisits))
+        return None
+
+    def _solve(self, closing: _Closing, revisits: list[tuple[int, int]]) -> None:
+        others = [pair for pair in revisits if pair not in {(loop.old, loop.new) for loop in closing.loops}]
+        self._solution = solve_loops(closing.path, others, closing.loops, self.config.loop)
+
+    def _follow(self, map_: SparseMap, closing: _Closing) -> Similarity | None:
+        """Bend the map as solved; keyframes that are newer than the solution go with the last one that it knows."""
+        self.wait()
+        assert self._solution is not None
+        (nodes, loops), count = self._solution, self.num_closed + 1
+        self.forget()
+        if not loops:
+            return None
+        change = nodes @ closing.path.inverse()
+        bend(map_, change[np.arange(len(map_.keyframes)).clip(max=len(change) - 1)] @ placed(map_))
+        new = [loop for loop in loops if (loop.old, loop.new) not in map_.revisits]
+        note_loops(map_, new, self.imager.canvas, self.config.loop)
+        times = [map_.keyframes[k].t_us for k in (-1, loops[0].old, loops[0].new)]
+        self.closed.append(Closed(times[0], times[1], times[2], len(loops), float(change.scale[-1])))
+        if count < len(self.config.loop.online_at):
+            self.found, self.num_closed = [_in_units(loop, change.scale) for loop in loops], count
+        return change[[-1]]
+
+
+def _in_units(loop: Loop, scale: np.ndarray) -> Loop:
+    """A loop after the surroundings of all keyframes have grown by a factor of their own (K,)."""
+    old, new = scale[[loop.old]], scale[[loop.new]]
+    seen = loop.new_from_old
+    return replace(
+        loop, new_from_old=Similarity(seen.rotation, new[:, None] * seen.translation, new / old * seen.scale)
+    )
