@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -29,6 +29,7 @@ from evslam.mapping.edge_tracks import edges_agree
 from evslam.multiview.sparse_map import SparseMap
 from evslam.state import from_state, to_state
 
+_LEAST = 3  # keyframes with loops, for these to be closed while tracking
 _PER_KEYFRAME = 500  # keyframes of a graph that may be solved while the map grows by one
 
 
@@ -59,14 +60,15 @@ class _Closing:
 
 
 _CLASSES = (Closed, _Closing, Loop, Similarity, Vocabulary)
-_STATE = ("found", "closing", "closed", "num_closed", "keyframes_left", "_solution")
+_STATE = ("found", "closing", "closed", "keyframes_left", "_solution")
 
 
 class LoopCloser:
     """Looks whether a new keyframe shows a place that was seen long before, and bends the map.
 
-    Loops count when those of two neighbouring keyframes agree. Then the pose graph is solved while the map goes on
-    growing; the map follows at a fixed keyframe later.
+    Loops are gathered while one keyframe after the other has some: the map follows a few less well, and what is left of
+    the gap would then be closed within the last keyframes alone. Those that a neighbour's agree with count. The pose
+    graph is solved while the map goes on growing; the map follows at a fixed keyframe later.
 
     Args:
         config: resolved configuration.
@@ -74,8 +76,7 @@ class LoopCloser:
         worker: solves the pose graph, perhaps in a thread of its own.
 
     Attributes:
-        found: loops of the last keyframes.
-        num_closed: how often they have been closed.
+        found: loops of the last keyframes, not closed yet.
         closing: what is being solved; None for nothing.
         closed: what the map has followed.
     """
@@ -86,7 +87,7 @@ class LoopCloser:
         self.found: list[Loop] = []
         self.closing: _Closing | None = None
         self.closed: list[Closed] = []
-        self.num_closed = self.keyframes_left = 0
+        self.keyframes_left = 0
         self.wait: Callable[[], None] = lambda: None
         self._solution: tuple[Similarity, list[Loop]] | None = None
 
@@ -104,18 +105,16 @@ class LoopCloser:
         self.index.vocabulary = from_state(words, _CLASSES)
 
     def forget(self) -> None:
-        """What was found so far is over: another place, or another map."""
+        """Another map is tracked from now on."""
         self.wait()
-        self.found, self.closing, self._solution, self.num_closed = [], None, None, 0
+        self.found, self.closing, self._solution = [], None, None
 
     def look(self, map_: SparseMap) -> None:
         """Look for loops of the newest keyframe that has neighbours on both sides."""
         config, places = self.config, self.config.places
         new = len(map_.keyframes) - 1 - places.neighbours
-        if not config.loop.online_at or self.closing is not None or new < max(places.min_gap, map_.num_given):
+        if not config.loop.online_keyframes or self.closing is not None or new < max(places.min_gap, map_.num_given):
             return
-        if self.found and new - self.found[-1].new > config.loop.max_step:
-            self.forget()
         candidates = self.index.alike(map_, new, places)[:ASKED]
         if not self.found and any(edges_agree(map_, old, new, self.imager, config.link) for old in candidates):
             return
@@ -135,40 +134,31 @@ class LoopCloser:
         if self.closing is not None:
             self.keyframes_left -= 1
             return self._follow(map_, self.closing) if self.keyframes_left <= 0 else None
-        path, steps = placed(map_), self.config.loop.online_at
-        loops = confirmed(path, self.found, self.config.loop)
-        if loops and len({loop.new for loop in loops}) >= steps[self.num_closed]:
+        new, limits = len(map_.keyframes) - 1 - self.config.places.neighbours, self.config.loop
+        seen = {loop.new for loop in self.found}
+        if not seen or (len(seen) < limits.online_keyframes and new - max(seen) <= limits.max_step):
+            return None
+        path = placed(map_)
+        loops, self.found = confirmed(path, self.found, limits), []
+        if len({loop.new for loop in loops}) >= _LEAST:
             self.closing, self.keyframes_left = _Closing(path, loops), 1 + len(path) // _PER_KEYFRAME
             self.wait = self.worker(self._solve, self.closing, list(map_.revisits))
         return None
 
     def _solve(self, closing: _Closing, revisits: list[tuple[int, int]]) -> None:
-        others = [pair for pair in revisits if pair not in {(loop.old, loop.new) for loop in closing.loops}]
-        self._solution = solve_loops(closing.path, others, closing.loops, self.config.loop)
+        self._solution = solve_loops(closing.path, revisits, closing.loops, self.config.loop)
 
     def _follow(self, map_: SparseMap, closing: _Closing) -> Similarity | None:
         """Bend the map as solved; keyframes that are newer than the solution go with the last one that it knows."""
         self.wait()
         assert self._solution is not None
-        (nodes, loops), count = self._solution, self.num_closed + 1
+        nodes, loops = self._solution
         self.forget()
         if not loops:
             return None
         change = nodes @ closing.path.inverse()
         bend(map_, change[np.arange(len(map_.keyframes)).clip(max=len(change) - 1)] @ placed(map_))
-        new = [loop for loop in loops if (loop.old, loop.new) not in map_.revisits]
-        note_loops(map_, new, self.imager.canvas, self.config.loop)
+        note_loops(map_, loops, self.imager.canvas, self.config.loop)
         times = [map_.keyframes[k].t_us for k in (-1, loops[0].old, loops[0].new)]
         self.closed.append(Closed(times[0], times[1], times[2], len(loops), float(change.scale[-1])))
-        if count < len(self.config.loop.online_at):
-            self.found, self.num_closed = [_in_units(loop, change.scale) for loop in loops], count
         return change[[-1]]
-
-
-def _in_units(loop: Loop, scale: np.ndarray) -> Loop:
-    """A loop after the surroundings of all keyframes have grown by a factor of their own (K,)."""
-    old, new = scale[[loop.old]], scale[[loop.new]]
-    seen = loop.new_from_old
-    return replace(
-        loop, new_from_old=Similarity(seen.rotation, new[:, None] * seen.translation, new / old * seen.scale)
-    )

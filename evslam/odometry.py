@@ -284,27 +284,27 @@ class Odometry:
         elif self.pending_us is None:
             is_keyframe = may_be_keyframe and self._is_keyframe(frame, pose)
             if mapper.is_busy and (is_keyframe or self.since_keyframe >= self.config.window.delay_frames):
-                self._follow(*mapper.take())
+                pose = self._follow(pose, *mapper.take())
             if is_keyframe:
                 self._add_keyframe(frame, pose)
 
-    def _follow(self, change: np.ndarray, moved: Similarity | None) -> None:
-        """The last pose goes with the map, and where a loop was closed, all that tracking goes on from."""
+    def _follow(self, pose: PointPose, change: np.ndarray, moved: Similarity | None) -> PointPose:
+        """The last pose goes with the map, and where a loop was closed, all that tracking goes on from; returns `pose`,
+        that of the last frame, too."""
         self.T_cam_world = self.T_cam_world @ change
         if moved is None:
-            return
+            return pose
         self.T_cam_world, scale = moved.carry(self.T_cam_world), float(moved.scale[0])
         self.recent = deque(((t_us, moved.carry(pose)) for t_us, pose in self.recent), _RECENT)
         self.change, self.bend = scaled(self.change, scale), scaled(self.bend, scale)
         self.twist = np.repeat((scale, 1.0), 3) * self.twist
-        if self.last is not None:
-            self.last = self.last[0], self.last[1].moved(moved)
+        self.last = self.recent[-1][0], pose.moved(moved)
         self.starting.settle()
+        return self.last[1]
 
     def _add_keyframe(self, frame: PointFrame, pose: PointPose) -> None:
-        """The frame becomes a keyframe at the last pose, which has gone with the map since `pose` was found."""
         is_inlier = pose.is_inlier(len(frame.ids), self.config.pose.inlier_px)
-        self.mapper.add_keyframe(frame, self.T_cam_world, is_inlier)
+        self.mapper.add_keyframe(frame, pose.T_cam_world, is_inlier)
         self.pending_us = frame.t_us + round(5e5 * self.config.link.window_s)
         self._count_from_keyframe()
 

@@ -213,8 +213,7 @@ class LoopConfig:
 
     Attributes:
         use: look for loops when the whole map is adjusted.
-        online_at: while tracking, a loop is closed once so many keyframes in a row have shown it, and again; empty for
-            never.
+        online_keyframes: while tracking, a loop is closed once so many keyframes have shown it, or no more do; 0 never.
         ratio: of the distance between descriptors over that to the second best, at most.
         max_distance: between descriptors of points that the first pose brings close.
         min_matches: by descriptor, and that agree with one pose.
@@ -238,7 +237,7 @@ class LoopConfig:
     """
 
     use: bool
-    online_at: tuple[int, ...]
+    online_keyframes: int
     ratio: float
     max_distance: float
     min_matches: int

@@ -11,8 +11,12 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from evslam.backend.loop_closure import bend, placed
 from evslam.beside import Worker, at_once, in_thread
+from evslam.geometry.similarity import Similarity
+from evslam.looping import LoopCloser
 from evslam.mapping.landmarks import is_firm
+from evslam.multiview.sparse_map import SparseMap
 from evslam.odometry import Odometry
 from evslam.types import PointFrame, TrackingState
 
@@ -53,6 +57,29 @@ def test_it_starts_and_tracks_to_the_end(whole: tuple[Odometry, list[TrackingSta
     assert one.num_starts == 1
     assert 10 < len(one.mapper.map.keyframes) < 100
     assert one.inlier_share > 0.8
+
+
+def test_tracking_goes_along_when_a_loop_moves_the_map(
+    whole: tuple[Odometry, list[TrackingState], np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = Rotation.from_rotvec([[0.2, -0.1, 0.3]]).as_matrix()
+    world, calls = Similarity(turn, np.array([[1.0, 2.0, -0.5]]), np.array([1.4])), []
+
+    def take(closer: LoopCloser, map_: SparseMap) -> Similarity | None:
+        calls.append(len(map_.keyframes))
+        if len(calls) != 8:
+            return None
+        bend(map_, world[np.zeros(len(map_.keyframes), int)] @ placed(map_))
+        return world
+
+    monkeypatch.setattr(LoopCloser, "take", take)
+    one = odometry()
+    states, poses = feed(one, FRAMES)
+    assert len(calls) > 12
+    assert states == whole[1]
+    expected = np.stack([world.carry(pose) for pose in whole[2]])
+    assert np.abs(poses[-100:] - expected[-100:]).max() < 1e-3  # the end of a search, not rounding
+    np.testing.assert_allclose(one.twist, whole[0].twist * np.repeat((1.4, 1.0), 3), atol=0.02)
 
 
 def aligned_rmse(found: np.ndarray, true: np.ndarray) -> float:

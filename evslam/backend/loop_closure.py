@@ -148,11 +148,13 @@ def solve_loops(
 
     Args:
         path: T_world_cam of all keyframes as they are.
-        revisits: pairs of keyframes that have their right place to each other already.
+        revisits: pairs of keyframes that have their right place to each other already, if no loop nearby tells better.
         loops: some of which may be false; those that do not fit are dropped.
         config: weights and limits.
     """
     kept, nodes = loops, path
+    pairs = np.array([(loop.old, loop.new) for loop in loops])
+    revisits = [pair for pair in revisits if (np.abs(pairs - pair).max(1) > config.max_step).all()]
     while kept:
         result = _optimise(path, revisits, kept, config, nodes)
         nodes, error = result.nodes, result.error[-len(kept) :]
@@ -175,7 +177,8 @@ def note_loops(map_: SparseMap, loops: list[Loop], canvas: Canvas, config: LoopC
         kept.append(old[near])
         gone.append(new[near])
     map_.join_landmarks(np.concatenate(kept), np.concatenate(gone))
-    map_.revisits += [(loop.old, loop.new) for loop in loops]
+    known = set(map_.revisits)
+    map_.revisits += [pair for loop in loops if (pair := (loop.old, loop.new)) not in known]
 
 
 def bend(map_: SparseMap, T_world_cam: Similarity) -> None:
