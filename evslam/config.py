@@ -34,6 +34,7 @@ from evslam.settings import (
 )
 from evslam.settings_inertial import InertialConfig
 from evslam.settings_mapping import (
+    CullConfig,
     EdgeConfig,
     LandmarkConfig,
     LinkConfig,
@@ -88,6 +89,7 @@ class Config:
     places: PlacesConfig
     search: SearchConfig
     loop: LoopConfig
+    cull: CullConfig
     edges: EdgeConfig
     gyro: GyroConfig
     inertial: InertialConfig

@@ -104,6 +104,11 @@ class LoopCloser:
         words, self.index.learned_from = state["words"]
         self.index.vocabulary = from_state(words, _CLASSES)
 
+    @property
+    def is_idle(self) -> bool:
+        """No loop waits to be closed: keyframes may get other numbers."""
+        return self.closing is None and not self.found
+
     def forget(self) -> None:
         """Another map is tracked from now on."""
         self.wait()

@@ -13,6 +13,7 @@ import torch
 
 from evslam.errors import ConfigError, DataError
 from evslam.geometry.canvas import Canvas
+from evslam.multiview.anchored import AnchoredPoses
 from evslam.multiview.edges import EdgePoints
 from evslam.multiview.sparse_map import Keyframe, SparseMap
 from evslam.state import from_state, to_state
@@ -25,6 +26,7 @@ def save_map(map_: SparseMap, canvas: Canvas, path: Path) -> None:
     """Write a map in one step: keyframes with what their places look like and their edges, but without edge images, and
     landmarks."""
     small = copy.copy(map_)
+    small.anchored = AnchoredPoses.none()
     small.keyframes = [copy.copy(keyframe) for keyframe in map_.keyframes]
     for keyframe in small.keyframes:
         keyframe.image = None
@@ -52,7 +54,7 @@ def load_map(path: Path, canvas: Canvas) -> SparseMap:
             f"{path}: a map of version {content.get('version')}, this evslam reads {_VERSION}; make the map again"
         )
     try:
-        known, map_ = content["canvas"], from_state(content["map"], (SparseMap, Keyframe, EdgePoints))
+        known, map_ = content["canvas"], from_state(content["map"], (SparseMap, Keyframe, EdgePoints, AnchoredPoses))
         _check(map_)
     except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise DataError(f"{path}: a damaged map ({' '.join(str(error).split())[:80]}); make the map again") from error

@@ -10,6 +10,7 @@ from evslam.backend.place_search import glimpse_of
 from evslam.backend.window import adjust_window, choose_window
 from evslam.beside import Worker
 from evslam.config import Config
+from evslam.culling import cull
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse, rotation_vector
 from evslam.geometry.similarity import Similarity
@@ -43,6 +44,7 @@ class Mapper:
         hosts: the latest keyframes' edges as tracking sees them.
         closer: closes loops of the map.
         is_busy: work was given out and not taken yet.
+        settled_us: (N,) times of the frames that got their final pose last.
     """
 
     def __init__(self, config: Config, canvas: Canvas, worker: Worker) -> None:
@@ -52,6 +54,7 @@ class Mapper:
         self.map, self.view = SparseMap(), SparseMap()
         self.hosts: list[EdgeHost] = []
         self.is_busy, self.unlinked = False, list[int]()
+        self.settled_us = np.zeros(0, np.int64)
         self.wait: Callable[[], None] = lambda: None
         self._before = np.eye(4)  # T_cam_world of the newest keyframe when work was given out
 
@@ -98,15 +101,16 @@ class Mapper:
         self.view.unlink(ids)
         self.unlinked += ids.tolist()
 
-    def extend(self, around: Around, twist: np.ndarray) -> None:
+    def extend(self, around: Around, twist: np.ndarray, frames: list[PointFrame]) -> None:
         """Start to work on the newest keyframe.
 
         Args:
             around: the events around its moment.
             twist: (6,) of the camera then.
+            frames: of the map, in the order of time.
         """
         self.is_busy, self._before = True, self.map.keyframes[-1].T_cam_world
-        self.wait = self.worker(self._extend, around, twist)
+        self.wait = self.worker(self._extend, around, twist, frames)
 
     def take(self) -> tuple[np.ndarray, Similarity | None]:
         """Wait for the work and show it.
@@ -139,14 +143,17 @@ class Mapper:
                 points.append(keyframe.edge_points(self.imager.canvas))
         return np.concatenate(points)
 
-    def _extend(self, around: Around, twist: np.ndarray) -> None:
-        """The newest keyframe's edge image, new landmarks, new depth of edges, adjustment of the last keyframes."""
+    def _extend(self, around: Around, twist: np.ndarray, frames: list[PointFrame]) -> None:
+        """The newest keyframe's edge image, new landmarks, new depth of edges, adjustment of the last keyframes; loops,
+        and an old keyframe less."""
         newest = self.map.keyframes[-1]
         points = self.map.points[newest.landmark[newest.landmark >= 0]]
         newest.image = self.edge_image(newest.T_cam_world, points, around, twist)
         self._look_at(newest)
         grow(self.map, self.imager, self.config)
         self.closer.look(self.map)
+        if self.closer.is_idle:
+            self.settled_us = cull(self.map, frames, self.imager, self.config)
 
     def _look_at(self, keyframe: Keyframe) -> None:
         """Note what a keyframe looks like, so that the camera can be found there after a loss."""

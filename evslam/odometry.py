@@ -39,7 +39,7 @@ _STATE = (
     *("inliers_at_keyframe", "frames", "pending_us", "recent", "inlier_share", "num_starts", "twist"),
     *("last", "bend"),
 )
-_MAPPER_STATE = ("map", "view", "hosts", "is_busy", "unlinked", "_before")
+_MAPPER_STATE = ("map", "view", "hosts", "is_busy", "unlinked", "settled_us", "_before")
 _CLASSES = (
     *(Misfits, PointSightings, PointPose, EdgeHost),
     *MAP_CLASSES,
@@ -182,7 +182,8 @@ class Odometry:
     @property
     def num_frames(self) -> int:
         """Frames since the beginning, with a pose or without."""
-        return len(self.frames) + sum(len(segment.frames) for segment in self.atlas.segments)
+        others = sum(len(each.frames) + len(each.map.anchored) for each in self.atlas.segments)
+        return len(self.frames) + len(self.mapper.map.anchored) * self.is_started + others
 
     def _begin(self, start: Start) -> None:
         """A new map, and go on from the last frame of the start."""
@@ -280,7 +281,8 @@ class Odometry:
         self.since_keyframe += 1
         if self.pending_us is not None and frame.t_us >= self.pending_us:
             self.pending_us, t_us = None, mapper.map.keyframes[-1].t_us
-            mapper.extend(events(t_us, self.config.link.window_s / 2), mean_twist(self._around(t_us)))
+            around = events(t_us, self.config.link.window_s / 2)
+            mapper.extend(around, mean_twist(self._around(t_us)), list(self.frames))
         elif self.pending_us is None:
             is_keyframe = may_be_keyframe and self._is_keyframe(frame, pose)
             if mapper.is_busy and (is_keyframe or self.since_keyframe >= self.config.window.delay_frames):
@@ -292,6 +294,9 @@ class Odometry:
         """The last pose goes with the map, and where a loop was closed, all that tracking goes on from; returns `pose`,
         that of the last frame, too."""
         self.T_cam_world = self.T_cam_world @ change
+        settled = set(self.mapper.settled_us.tolist())
+        if settled:
+            self.frames = [each for each in self.frames if each.t_us not in settled]
         if moved is None:
             return pose
         self.T_cam_world, scale = moved.carry(self.T_cam_world), float(moved.scale[0])

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evslam.backend.loop_closure import Loop, close_loops, find_loops
-from evslam.backend.refinement import corrected, refine_map
+from evslam.backend.refinement import refine_map
 from evslam.backward import map_backwards
 from evslam.beside import two_at_a_time
 from evslam.config import Config
+from evslam.frame_poses import placed_frames
 from evslam.geometry.canvas import Canvas
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_tracks import edges_agree, link_edges, sweep_keyframe
 from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.sparse_map import SparseMap
-from evslam.tracking.point_pose import pose_from_points
 from evslam.types import PointFrame, PointMap
 
 
@@ -53,41 +53,19 @@ def final_poses(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Times (N,), ascending, in microseconds, and poses T_cam_world (N, 4, 4) of all frames that can be placed.
 
-    Frames are placed by their points, from the keyframes on in both directions, then bent to agree with the keyframes.
     Those before the first keyframe are followed back in time, with a map of their own that goes on from the first.
     """
-    whole = [replace(each, ids=each.ids.astype(np.int64), bearing=each.bearing.astype(float)) for each in frames]
-    count = sum(frame.t_us < map_.keyframes[0].t_us for frame in whole)
-    t_us, poses = _placed(map_, whole[count:], imager.canvas.focal, config)
-    if not count:
-        return t_us, poses
-    back = map_backwards(map_, whole[:count], imager, config)
-    back_us, back_poses = _placed(back, whole[: count + 1], imager.canvas.focal, config)  # from the first keyframe on
-    early = back_us < map_.keyframes[0].t_us
-    return np.concatenate([back_us[early], t_us]), np.concatenate([back_poses[early], poses])
-
-
-def _placed(map_: SparseMap, frames: list[PointFrame], focal: float, config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Times (N,) and poses (N, 4, 4) of the frames that this map places."""
-    key_us = np.array([keyframe.t_us for keyframe in map_.keyframes])
-    by_time = {keyframe.t_us: keyframe.T_cam_world for keyframe in map_.keyframes}
-    found: dict[int, np.ndarray] = {}
-    for order in (frames, frames[::-1]):
-        last: np.ndarray | None = None
-        for frame in order:
-            start = by_time.get(frame.t_us, last)
-            if frame.t_us not in found and start is not None:
-                pose = pose_from_points(frame, [start], map_, focal, config.pose)
-                if pose is not None:
-                    found[frame.t_us] = pose.T_cam_world
-            last = found.get(frame.t_us)
-    t_us = np.array(sorted(found), np.int64)
-    poses = np.array([found[t] for t in t_us.tolist()]).reshape(-1, 4, 4)
-    known = np.isin(key_us, t_us)
-    if not known.any():
-        return t_us, poses
-    key_poses = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])[known]
-    return t_us, corrected(t_us, poses, key_us[known], np.searchsorted(t_us, key_us[known]), key_poses)
+    count, focal = sum(frame.t_us < map_.keyframes[0].t_us for frame in frames), imager.canvas.focal
+    t_us, poses = placed_frames(map_, frames[count:], focal, config)
+    known_us, known = map_.anchored.t_us, map_.anchored.poses(map_.keyframes)
+    if count:
+        back = map_backwards(map_, frames[:count], imager, config)
+        back_us, back_poses = placed_frames(back, frames[: count + 1], focal, config)  # from the first keyframe on
+        early = back_us < map_.keyframes[0].t_us
+        known_us, known = np.append(back_us[early], known_us), np.append(back_poses[early], known, axis=0)
+    t_us, poses = np.append(known_us, t_us), np.append(known, poses, axis=0)
+    order = np.argsort(t_us, kind="stable")
+    return t_us[order], poses[order]
 
 
 def map_points(map_: SparseMap, canvas: Canvas) -> PointMap:

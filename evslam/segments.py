@@ -12,6 +12,7 @@ from evslam.backend.places import View, view_of
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.similarity import Similarity
+from evslam.multiview.anchored import AnchoredPoses
 from evslam.multiview.edges import EdgeImage, EdgeLevel, EdgePoints
 from evslam.multiview.sparse_map import Keyframe, SparseMap
 from evslam.tracking.bootstrap import Start
@@ -36,7 +37,7 @@ class Segment:
     frames: list[PointFrame]
 
 
-MAP_CLASSES = (Segment, SparseMap, Keyframe, EdgeImage, EdgeLevel, EdgePoints, PointFrame)
+MAP_CLASSES = (Segment, SparseMap, Keyframe, EdgeImage, EdgeLevel, EdgePoints, AnchoredPoses, PointFrame)
 
 
 def placed_start(start: Start, origin: np.ndarray, segments: list[Segment]) -> tuple[np.ndarray, np.ndarray]:

@@ -143,6 +143,23 @@ class EdgeConfig:
 
 
 @dataclass(frozen=True)
+class CullConfig:
+    """Keyframes that are taken out again while tracking (6-DoF only).
+
+    Attributes:
+        keyframes: the first ones, which stay in any case.
+        recent: keyframes at the end, which stay, too.
+        max_deg, max_distance: to an older keyframe that shows the same, between the viewing directions, and in median
+            depths.
+    """
+
+    keyframes: int
+    recent: int
+    max_deg: float
+    max_distance: float
+
+
+@dataclass(frozen=True)
 class PlacesConfig:
     """What a keyframe shows of a place (6-DoF only).
 

@@ -9,6 +9,7 @@ import numpy as np
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse
 from evslam.geometry.similarity import Similarity
+from evslam.multiview.anchored import AnchoredPoses
 from evslam.multiview.edges import EdgeImage, EdgePoints
 from evslam.multiview.observations import Observations
 from evslam.types import PointFrame
@@ -29,6 +30,7 @@ class Keyframe:
         signed: (H, W) uint8, see `PointFrame`: what the place looks like; None where there is none.
         look: (K, 128) float16, descriptors of `signed` where it is steepest; None where there are none.
         stretch: of tracking without a loss; between two of them the camera may have been anywhere.
+        unit: by which its surroundings have grown since it was made.
     """
 
     t_us: int
@@ -42,6 +44,7 @@ class Keyframe:
     signed: np.ndarray | None = None
     look: np.ndarray | None = None
     stretch: int = 0
+    unit: float = 1.0
 
     def __post_init__(self) -> None:
         self.landmark = np.full(len(self.ids), -1, np.int64)
@@ -54,6 +57,7 @@ class Keyframe:
     def move(self, T_world_cam: Similarity) -> None:
         """To another place (one similarity); its scale is that of the surroundings, by which edges get farther."""
         self.T_cam_world, scale = T_world_cam.rigid()[0], float(T_world_cam.scale[0])
+        self.unit *= scale
         if self.edges is not None:
             edges = self.edges
             self.edges = replace(edges, inverse_depth=edges.inverse_depth / scale, sigma=edges.sigma / scale)
@@ -84,7 +88,10 @@ class SparseMap:
         revisits: pairs of keyframes, earlier and later, that show the same place.
         stretch: of new keyframes, see `Keyframe`.
         num_given: keyframes of an earlier recording, the first ones: they stay where they are.
+        anchored: poses of frames around keyframes that were taken out.
     """
+
+    anchored = AnchoredPoses.none()
 
     def __init__(self) -> None:
         self.keyframes: list[Keyframe] = []
@@ -157,6 +164,7 @@ class SparseMap:
 
     def give(self) -> None:
         """The map is handed over to another recording: no track is known, and keyframes stay where they are."""
+        self.anchored = AnchoredPoses.none()
         self.num_given, self._landmark_of_track = len(self.keyframes), np.full(1024, -1, np.int64)
 
     def are_neighbours(self, one: int, other: int) -> bool:
@@ -188,6 +196,22 @@ class SparseMap:
         self.keyframes += other.keyframes
         self.revisits += [(keyframes + old, keyframes + new) for old, new in other.revisits]
         self.stretch += other.stretch + 1
+        self.anchored = self.anchored.join(other.anchored)
+
+    def remove_keyframe(self, index: int) -> None:
+        """Take a keyframe out, and the landmarks that no other sees; those before and after it are no neighbours."""
+        if self.are_neighbours(index - 1, index + 1):
+            self.stretch += 1
+            for later in self.keyframes[index + 1 :]:
+                later.stretch += 1
+        gone = self.keyframes.pop(index)
+        others = np.zeros(len(self.points) + 1, bool)
+        for keyframe in self.keyframes:
+            others[keyframe.landmark] = True
+        seen = np.unique(gone.landmark[gone.landmark >= 0])
+        self.remove_landmarks(seen[~others[seen]])
+        pairs = [pair for pair in self.revisits if index not in pair]
+        self.revisits = [(old - (old > index), new - (new > index)) for old, new in pairs]
 
     def remove_landmarks(self, index: np.ndarray, *, forget: bool = True) -> None:
         """Take landmarks out; their tracks may be triangulated again, from later keyframes alone if `forget`."""

@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from evslam.geometry.similarity import Similarity
+from evslam.multiview.anchored import AnchoredPoses
 from evslam.multiview.edges import EdgePoints
 from evslam.multiview.sparse_map import SparseMap, rows_of
 from evslam.types import PointFrame
@@ -168,3 +169,31 @@ def test_a_moved_map_shows_the_same() -> None:
     np.testing.assert_allclose(map_.keyframes[1].edge_points(scene.CANVAS), moved.apply(edge_points[None])[0])
     for keyframe, seen in zip(map_.keyframes, before, strict=True):
         np.testing.assert_allclose(scene.project(keyframe.T_cam_world, map_.points), seen, atol=1e-9)
+
+
+def test_a_keyframe_that_is_taken_out_takes_what_it_alone_sees_and_parts_its_neighbours() -> None:
+    map_ = make_map()
+    map_.add_keyframe(PointFrame(7, np.array([3, 9]), np.zeros((2, 2))), np.eye(4), np.array([True, False]))
+    map_.keyframes[1].landmark[:] = [0, 2, -1]
+    map_.revisits = [(0, 1), (0, 2)]
+    map_.remove_keyframe(1)
+    assert [keyframe.t_us for keyframe in map_.keyframes][-1] == 7
+    assert map_.alive.tolist() == [True, True, False]
+    assert map_.landmarks(np.array([8])).tolist() == [-1]
+    assert not map_.are_neighbours(0, 1)
+    assert map_.stretch == map_.keyframes[1].stretch
+    assert map_.revisits == [(0, 1)]
+
+
+def test_poses_that_hang_on_a_keyframe_go_where_it_goes() -> None:
+    map_ = make_map()
+    poses = np.tile(np.eye(4), (2, 1, 1))
+    poses[1, :3, 3] = (0.5, 0.0, 1.0)
+    anchored = AnchoredPoses.to(map_.keyframes[0], np.array([10, 20]), poses)
+    both = anchored.join(AnchoredPoses.to(map_.keyframes[1], np.array([30]), poses[1:]))
+    np.testing.assert_allclose(both.poses(map_.keyframes), poses[[0, 1, 1]], atol=1e-12)
+    turn = Rotation.from_rotvec([[0.1, 0.2, 0.3]]).as_matrix()
+    world = Similarity(turn, np.array([[1.0, -1.0, 2.0]]), np.array([0.5]))
+    map_.move(world)
+    expected = [world.carry(pose) for pose in poses[[0, 1, 1]]]
+    np.testing.assert_allclose(both.poses(map_.keyframes), expected, atol=1e-12)

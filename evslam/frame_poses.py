@@ -1,0 +1,48 @@
+"""Poses of the frames between keyframes, from a map that has come to rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from evslam.backend.refinement import corrected
+from evslam.config import Config
+from evslam.multiview.sparse_map import SparseMap
+from evslam.tracking.point_pose import pose_from_points
+from evslam.types import PointFrame
+
+
+def placed_frames(
+    map_: SparseMap, frames: list[PointFrame], focal: float, config: Config
+) -> tuple[np.ndarray, np.ndarray]:
+    """Times (N,), ascending, and poses T_cam_world (N, 4, 4) of the frames that a map places.
+
+    They are placed by their points, from the keyframes on in both directions, then bent to agree with the keyframes.
+
+    Args:
+        map_: is left as it is.
+        frames: in the order of time, those of keyframes among them.
+        focal: pixels per unit of bearing.
+        config: limits.
+    """
+    whole = [replace(each, ids=each.ids.astype(np.int64), bearing=each.bearing.astype(float)) for each in frames]
+    key_us = np.array([keyframe.t_us for keyframe in map_.keyframes])
+    by_time = {keyframe.t_us: keyframe.T_cam_world for keyframe in map_.keyframes}
+    found: dict[int, np.ndarray] = {}
+    for order in (whole, whole[::-1]):
+        last: np.ndarray | None = None
+        for frame in order:
+            start = by_time.get(frame.t_us, last)
+            if frame.t_us not in found and start is not None:
+                pose = pose_from_points(frame, [start], map_, focal, config.pose)
+                if pose is not None:
+                    found[frame.t_us] = pose.T_cam_world
+            last = found.get(frame.t_us)
+    t_us = np.array(sorted(found), np.int64)
+    poses = np.array([found[t] for t in t_us.tolist()]).reshape(-1, 4, 4)
+    known = np.isin(key_us, t_us)
+    if not known.any():
+        return t_us, poses
+    key_poses = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])[known]
+    return t_us, corrected(t_us, poses, key_us[known], np.searchsorted(t_us, key_us[known]), key_poses)
