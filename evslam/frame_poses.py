@@ -13,6 +13,14 @@ from evslam.tracking.point_pose import pose_from_points
 from evslam.types import PointFrame
 
 
+def compact(frame: PointFrame, last: PointFrame | None) -> PointFrame:
+    """A frame in single precision, without its signed image; at rest it shares its tracks with the last one."""
+    ids, bearing = frame.ids.astype(np.int32), frame.bearing.astype(np.float32)
+    if last is not None and np.array_equal(ids, last.ids) and np.array_equal(bearing, last.bearing):
+        ids, bearing = last.ids, last.bearing
+    return PointFrame(frame.t_us, ids, bearing, frame.votes)
+
+
 def placed_frames(
     map_: SparseMap, frames: list[PointFrame], focal: float, config: Config
 ) -> tuple[np.ndarray, np.ndarray]:

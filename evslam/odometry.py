@@ -12,6 +12,7 @@ import numpy as np
 from evslam.atlas import Atlas
 from evslam.beside import Worker, at_once
 from evslam.config import Config
+from evslam.frame_poses import compact
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse, scaled
 from evslam.geometry.similarity import Similarity
@@ -140,9 +141,9 @@ class Odometry:
 
     def _keep(self, frame: PointFrame) -> None:
         """For the final poses, in single precision; until there is a map, every few with their events, to go back."""
-        ids, bearing = frame.ids.astype(np.int32), frame.bearing.astype(np.float32)
         wanted = not self.is_started and len(self.frames) % self.config.keyframe.min_frames == 0
-        self.frames.append(PointFrame(frame.t_us, ids, bearing, frame.votes if wanted else None))
+        last = self.frames[-1] if self.frames else None
+        self.frames.append(compact(frame if wanted else replace(frame, votes=None), last))
         old = len(self.frames) - 1 - _KEPT * self.config.keyframe.min_frames
         if wanted and old >= 0:
             self.frames[old] = replace(self.frames[old], votes=None)

@@ -8,6 +8,7 @@ import map_scenes as scene
 import numpy as np
 import pytest
 
+from evslam.frame_poses import compact
 from evslam.mapping.edge_image import EdgeImager
 from evslam.multiview.edges import EdgePoints
 from evslam.multiview.sparse_map import SparseMap
@@ -97,3 +98,14 @@ def test_map_holds_living_landmarks_and_edges_in_the_world() -> None:
     assert np.allclose(found.points[-2:], POINTS[:2], atol=1e-6)
     assert found.confidence[-2:] == pytest.approx([0.4, 1.0])
     assert (found.confidence[:-2] == 1).all()
+
+
+def test_frames_at_rest_share_their_tracks() -> None:
+    _, frames = map_and_frames(noise_px=0.0)
+    whole = PointFrame(5, frames[0].ids.astype(np.int64), frames[0].bearing.astype(float), is_resting=True)
+    rests = compact(whole, frames[0])
+    assert rests.ids is frames[0].ids
+    assert rests.bearing is frames[0].bearing
+    assert (rests.t_us, rests.ids.dtype, compact(whole, None).bearing.dtype) == (5, np.int32, np.float32)
+    moved = compact(PointFrame(6, whole.ids, whole.bearing + 1e-3), rests)
+    assert moved.ids is not rests.ids
