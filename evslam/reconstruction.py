@@ -55,6 +55,8 @@ def final_poses(
 
     Those before the first keyframe are followed back in time, with a map of their own that goes on from the first.
     """
+    settled = set(map_.anchored.t_us.tolist())
+    frames = [frame for frame in frames if frame.t_us not in settled]
     count, focal = sum(frame.t_us < map_.keyframes[0].t_us for frame in frames), imager.canvas.focal
     t_us, poses = placed_frames(map_, frames[count:], focal, config)
     known_us, known = map_.anchored.t_us, map_.anchored.poses(map_.keyframes)

@@ -89,8 +89,8 @@ def follow(folder: Path, pass_us: int, config: Config) -> dict[str, Any]:
     t_us, poses = final_poses(largest.map, largest.frames, imager, config)
     assert session.recording.groundtruth is not None
     error = position_error(Trajectory(t_us, camera_poses(poses)), session.recording.groundtruth)
-    figures = {"ate_percent_of_path": error["ate_sim3"]["rmse_percent_of_path"], "placed": len(t_us)}
-    return figures | {"ate_m": error["ate_sim3"]["rmse"], "passes": after}
+    losses = len(slam.odometry.atlas.segments) + slam.odometry.atlas.num_returns
+    return {"error": error.get("ate_sim3", error), "placed": len(t_us), "losses": losses, "passes": after}
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -19,6 +20,8 @@ _SMALL = 1e-12
 def refine_map(map_: SparseMap, link: Link, focal: float, limits: WindowConfig, config: RefineConfig) -> None:
     """Adjust all keyframes, in overlapping stretches where they are many; the edges are found anew in each round.
 
+    All others that see a stretch's landmarks hold it, not only its neighbours: a loop would open again.
+
     Args:
         map_: changed in place.
         link: finds the edges of keyframes, of which some are free, in each other.
@@ -26,8 +29,9 @@ def refine_map(map_: SparseMap, link: Link, focal: float, limits: WindowConfig, 
         limits: of the solver and of what fits.
         config: rounds and size.
     """
+    sizes = replace(limits, max_fixed=len(map_.keyframes))
     for _ in range(config.rounds):
-        for window in _stretches(map_, config.keyframes, limits):
+        for window in _stretches(map_, config.keyframes, sizes):
             adjust_window(map_, window, focal, limits, link(window.views, window.is_free))
 
 
