@@ -65,8 +65,11 @@ def finish_spatial(
     figures |= {"start_attempts": odometry.starting.num_attempts, "waiting_for": odometry.waiting_for}
     atlas = odometry.atlas
     figures |= {"relocalisations": atlas.num_returns, "searches": atlas.relocaliser.num_attempts}
-    figures["loops_online"] = [asdict(each) for each in odometry.mapper.closer.closed]
-    figures |= {"loops": sum(each.closed for each in closures), "loops_found": sum(each.found for each in closures)}
+    online_loops = odometry.mapper.closer.closed
+    num_online = sum(each.num_loops for each in online_loops)
+    figures |= {"loops": num_online + sum(each.closed for each in closures)}
+    figures |= {"loops_found": num_online + sum(each.found for each in closures)}
+    figures["loops_online"] = [asdict(each) for each in online_loops]
     final, latency_ms = _joined(placed) if placed else online, None
     if imu is not None:
         estimate = _inertial(max(placed, key=len, default=online), imu, config)
