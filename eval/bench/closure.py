@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from evslam.backend.look_index import LookIndex
 from evslam.backend.loop_closure import Loop, bend, close_loops
-from evslam.backend.places import Vocabulary
 from evslam.config import load_config
 from evslam.geometry.camera import Camera
 from evslam.geometry.canvas import Canvas
@@ -33,7 +33,7 @@ ROUND = 250  # keyframes
 DRIFT = -0.0002  # of the logarithm of the scale, a keyframe
 POINTS, RADIUS = 1500, 6.0  # of a round
 EVERY, FALSE_EVERY = 7, 30
-SIMILAR_VIEWS, DESCRIPTORS = 40, 200
+SIMILAR_VIEWS, DESCRIPTORS, SEARCHES = 40, 200, 20
 CONFIG = load_config(overrides=["mode=6dof"])
 CANVAS = Canvas.of(Camera(200.0, 200.0, 119.5, 89.5, SensorSize(180, 240)), 400, CONFIG.frame.canvas_margin)
 
@@ -89,22 +89,17 @@ def timed(work: Callable[[], Result]) -> tuple[Result, dict[str, float]]:
     return result, {"cpu_s": round(time.process_time() - cpu, 4), "wall_s": round(time.perf_counter() - wall, 4)}
 
 
-def candidates(number: int) -> dict[str, float]:
-    """The keyframes most alike to one of `number`, as `find_loops` looks for them; mean of some keyframes."""
+def candidates(map_: SparseMap) -> dict[str, float]:
+    """The keyframes that look like the newest one, as `LoopCloser` looks for them, once the words are learned; mean."""
     rng = np.random.default_rng(1)
     shown = np.abs(rng.normal(0, 1, (SIMILAR_VIEWS, DESCRIPTORS, 128))).astype(np.float32)
     shown /= np.linalg.norm(shown, axis=2, keepdims=True)
-    vocabulary = Vocabulary(shown.reshape(-1, 128), CONFIG.places.words, CONFIG.seed)
-    some = np.stack([vocabulary.summary(each) for each in shown])
-    summaries = np.resize(some, (number, some.shape[1]))
-
-    def look() -> None:
-        for view in shown:
-            alike = summaries @ vocabulary.summary(view)
-            np.argsort(-alike, kind="stable")[: CONFIG.places.candidates]
-
-    _, spent = timed(look)
-    return {f"{name[:-1]}ms": round(1000 * value / len(shown), 3) for name, value in spent.items()}
+    for index, keyframe in enumerate(map_.keyframes):
+        keyframe.look = shown[index % SIMILAR_VIEWS].astype(np.float16)
+    index, newest = LookIndex(CONFIG.places.words, CONFIG.seed), len(map_.keyframes) - 1
+    index.alike(map_, newest, CONFIG.places)
+    _, spent = timed(lambda: [index.alike(map_, newest, CONFIG.places) for _ in range(SEARCHES)])
+    return {f"{name[:-1]}ms": round(1000 * value / SEARCHES, 3) for name, value in spent.items()}
 
 
 def measure(number: int) -> dict[str, Any]:
@@ -120,7 +115,7 @@ def measure(number: int) -> dict[str, Any]:
 
     before = error()
     kept, spent = timed(lambda: close_loops(map_, loops, CANVAS, CONFIG.loop))
-    figures = {"keyframes": number, "loops": len(loops), "kept": len(kept), "candidates": candidates(number)}
+    figures = {"keyframes": number, "loops": len(loops), "kept": len(kept), "candidates": candidates(map_)}
     return figures | {"closure": spent, "largest_error_before": before, "largest_error_after": error()}
 
 
