@@ -145,9 +145,11 @@ class _Links:
     def revisited(self, host: int, target: int) -> Match | None:
         """What a keyframe sees of another's edges, if they are close to where they should be."""
         match = self.matches.get((host, target))
-        if match is None or match.found.sum() < _MIN_REVISITED:
+        if match is None:
             return None
-        return match if np.median(np.abs(match.offset[match.found])) <= self.config.max_revisit_px else None
+        offset = np.abs(match.offset[match.found])
+        is_near = len(offset) >= _MIN_REVISITED and 2 * (offset <= self.config.max_revisit_px).sum() >= len(offset)
+        return match if is_near else None
 
     def finished(self) -> EdgeLinks | None:
         if not self.total:
