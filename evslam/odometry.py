@@ -136,7 +136,7 @@ class Odometry:
         return TrackingState.SPARSE if is_doubtful else TrackingState.TRACKING
 
     def _keep(self, frame: PointFrame) -> None:
-        """For the final poses, in single precision; until a start is settled, every few with their events, to go back."""
+        """For the final poses, in single precision; until a start is settled, every few with events, to go back."""
         ids, bearing = frame.ids.astype(np.int32), frame.bearing.astype(np.float32)
         wanted = not self._is_settled(frame.t_us) and len(self.frames) % self.config.keyframe.min_frames == 0
         self.frames.append(PointFrame(frame.t_us, ids, bearing, frame.votes if wanted else None))
