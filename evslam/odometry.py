@@ -140,13 +140,17 @@ class Odometry:
         return TrackingState.SPARSE if is_doubtful else TrackingState.TRACKING
 
     def _keep(self, frame: PointFrame) -> None:
-        """For the final poses, in single precision; until there is a map, every few with their events, to go back."""
-        wanted = not self.is_started and len(self.frames) % self.config.keyframe.min_frames == 0
+        """For the final poses, in single precision; until a start is settled, every few with events, to go back."""
+        wanted = not self._is_settled(frame.t_us) and len(self.frames) % self.config.keyframe.min_frames == 0
         last = self.frames[-1] if self.frames else None
         self.frames.append(compact(frame if wanted else replace(frame, votes=None), last))
         old = len(self.frames) - 1 - _KEPT * self.config.keyframe.min_frames
         if wanted and old >= 0:
             self.frames[old] = replace(self.frames[old], votes=None)
+
+    def _is_settled(self, t_us: int) -> bool:
+        """There is a map whose start is not in doubt any more at a time."""
+        return self.is_started and t_us > self.starting.verify_until_us
 
     @property
     def best_pose(self) -> np.ndarray:

@@ -94,8 +94,8 @@ def candidates(map_: SparseMap) -> dict[str, float]:
     rng = np.random.default_rng(1)
     shown = np.abs(rng.normal(0, 1, (SIMILAR_VIEWS, DESCRIPTORS, 128))).astype(np.float32)
     shown /= np.linalg.norm(shown, axis=2, keepdims=True)
-    for index, keyframe in enumerate(map_.keyframes):
-        keyframe.look = shown[index % SIMILAR_VIEWS].astype(np.float16)
+    for number, keyframe in enumerate(map_.keyframes):
+        keyframe.look = shown[number % SIMILAR_VIEWS].astype(np.float16)
     index, newest = LookIndex(CONFIG.places.words, CONFIG.seed), len(map_.keyframes) - 1
     index.alike(map_, newest, CONFIG.places)
     _, spent = timed(lambda: [index.alike(map_, newest, CONFIG.places) for _ in range(SEARCHES)])
