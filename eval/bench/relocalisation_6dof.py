@@ -54,8 +54,8 @@ class Mapped:
     until_us: int
 
 
-def mapped(path: Path, share: float, config: Config) -> Mapped:
-    """Track and map the first part of a recording; the largest of the maps counts."""
+def mapped(path: Path, share: float, config: Config) -> Mapped | None:
+    """Track and map the first part of a recording; the largest of the maps counts. None where none was begun."""
     session = open_session(RunOptions(path, Path()), config)
     if session.recording.groundtruth is None:
         raise SystemExit(f"{path}: no ground truth")
@@ -65,7 +65,7 @@ def mapped(path: Path, share: float, config: Config) -> Mapped:
         slam.process(batch)
     segments = slam.odometry.all_segments()
     if not segments:
-        raise SystemExit(f"{path}: no map of the first {share:.0%}; give another recording")
+        return None
     largest = max(segments, key=lambda segment: len(segment.map.keyframes)).map
     name = path.parent.name if path.name == "recording" else path.name
     return Mapped(name, session, session.recording.groundtruth, largest, until_us)
@@ -193,12 +193,14 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.5, help="of each recording that is mapped")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    all_of_them = [mapped(path, arguments.share, CONFIG) for path in tqdm(arguments.recordings, desc="maps")]
+    made = {path: mapped(path, arguments.share, CONFIG) for path in tqdm(arguments.recordings, desc="maps")}
+    all_of_them = [one for one in made.values() if one is not None]
     rows, ms = trials(all_of_them, arguments.trials, arguments.seed, CONFIG)
     figures = {one.name: summary([row for row in rows if row["recording"] == one.name]) for one in all_of_them}
     maps = {one.name: len(one.map.keyframes) for one in all_of_them}
     print(json.dumps({
         "all": summary(rows), "recordings": figures, "keyframes": maps,
+        "without_a_map": [str(path) for path, one in made.items() if one is None],
         "cpu_ms_per_search": {"median": float(np.median(ms)), "p95": float(np.quantile(ms, 0.95)), "first": max(ms)},
         "commit": versions().get("commit"),
     }, indent=2))  # fmt: skip
