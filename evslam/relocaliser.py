@@ -65,10 +65,12 @@ class Return:
     Attributes:
         links: of the tracks.
         pose: of the frame.
+        keyframe: of the map, that shows the same.
     """
 
     links: Links
     pose: PointPose
+    keyframe: int
 
 
 _CLASSES = (PointFrame, Links)
@@ -197,7 +199,7 @@ class Relocaliser:
         if first is None or first.number != number or not self._confirms(first, place, asked):
             return None
         pose = self._pose(frame, self.first, place.T_cam_world)
-        return None if pose is None else Return(self.first, pose)
+        return None if pose is None else Return(self.first, pose, place.keyframe)
 
     def _links(self, number: int, place: Place, frame: PointFrame) -> Links:
         """Tracks that lie at a landmark are this; the others have the depth of their surroundings."""
