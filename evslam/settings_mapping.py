@@ -182,6 +182,7 @@ class SearchConfig:
         edge_radius_px: ... so far across them, in each round; there must be at least ...
         min_edges: ... so many, of which those within `EdgePoseConfig.sharp_px` of where they should be ...
         min_sharp_share, min_edge_share: ... are this share of those found, and of those in view.
+        max_sigma: standard deviation of the position by the edges, in median depths.
         max_deviation: between a place and the tracks carried on from the place before, in rad and in median depths.
         link_px: a track so close to a landmark is the same.
     """
@@ -201,6 +202,7 @@ class SearchConfig:
     min_edges: int
     min_sharp_share: float
     min_edge_share: float
+    max_sigma: float
     max_deviation: float
     link_px: float
 

@@ -4,8 +4,8 @@
 
 The first part of every recording is mapped. At random moments of the rest a camera wakes up that knows nothing but the
 map, and is watched for a second. It sees known space if, by ground truth, it stands near a mapped keyframe and looks
-the same way. A return is false if its pose, from the keyframe on that it was found by, is off by more than 5 % of the
-depth or 3 degrees; from the nearest keyframe on, what the map has drifted between the two counts, too (`drifted`). In
+the same way. A return is false if its pose is off by more than 5 % of the depth or 3 degrees from each of the keyframes
+on which it rests. From the nearest keyframe on, what the map itself is off counts, too: such returns are `drifted`. In
 the maps of all other recordings, which have to show other places, every return is false. Printed as JSON.
 """
 
@@ -98,16 +98,19 @@ def trial(one: Mapped, begin_us: int, seekers: list[Relocaliser], config: Config
     return returns
 
 
-def judged(judge: MapTruth, t_us: int, found: Return) -> dict[str, Any]:
-    """Whether a return is right."""
-    pose = found.pose.T_cam_world
-    own, nearest = (judge.error(t_us, pose, k) for k in (found.keyframe, judge.nearest(t_us)[0]))
-    return {"error_depths": own[0], "error_deg": own[1], "is_false": is_off(*own), "is_drifted": is_off(*nearest)}
+def judged(truth: MapTruth, t_us: int, found: Return, neighbours: int) -> dict[str, Any]:
+    """Whether a return is right, judged from the keyframe that shows the same and its neighbours."""
+    k, pose = found.keyframe, found.pose.T_cam_world
+    rests_on = [n for n in range(k - neighbours, k + neighbours + 1) if truth.map.are_neighbours(k, n)]
+    own = min((truth.error(t_us, pose, n) for n in rests_on), key=excess)
+    nearest = truth.error(t_us, pose, truth.nearest(t_us)[0])
+    row = {"is_false": excess(own) > 1, "is_drifted": excess(nearest) > 1}
+    return {"error_depths": own[0], "error_deg": own[1]} | row
 
 
-def is_off(depths: float, degrees: float) -> bool:
-    """Whether an error is too large."""
-    return depths > FALSE_DEPTHS or degrees > FALSE_DEG
+def excess(error: tuple[float, float]) -> float:
+    """An error over what is allowed."""
+    return max(error[0] / FALSE_DEPTHS, error[1] / FALSE_DEG)
 
 
 def trials(
@@ -117,17 +120,17 @@ def trials(
     rows, clock, rng = [], Clock(), np.random.default_rng(seed)
     for one in all_of_them:
         canvas = Canvas.of(one.session.camera, config.frame.canvas_width, config.frame.canvas_margin)
-        imager, judge = EdgeImager(canvas, config.edges), MapTruth(one.map, one.truth)
+        imager, truth = EdgeImager(canvas, config.edges), MapTruth(one.map, one.truth)
         own, others = Relocaliser(config, imager, clock), Relocaliser(config, imager, Clock())
         own.maps, others.maps = [one.map], [other.map for other in all_of_them if other is not one]
         first, last = one.until_us + round(MARGIN_S * 1e6), one.session.stop_us - round(WATCHED_S * 1e6)
         for begin_us in tqdm(np.sort(rng.integers(first, last, number)).tolist(), desc=one.name, unit="trial"):
             before = others.num_attempts
             found, elsewhere = trial(one, begin_us, [own, others], config)
-            row = {"recording": one.name, "begin_us": begin_us, "known": judge.nearest(begin_us)[1]}
+            row = {"recording": one.name, "begin_us": begin_us, "known": truth.nearest(begin_us)[1]}
             row |= {"wait_s": None, "false_elsewhere": elsewhere is not None, "searches": others.num_attempts - before}
             if found is not None:
-                row |= {"wait_s": (found[0] - begin_us) * 1e-6} | judged(judge, *found)
+                row |= {"wait_s": (found[0] - begin_us) * 1e-6} | judged(truth, *found, config.search.neighbours)
             rows.append(row)
     return rows, clock.ms
 
