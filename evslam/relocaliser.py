@@ -80,7 +80,8 @@ class Relocaliser:
     """Looks at a frame now and then, in keyframes of maps that look alike, and is sure when two frames agree.
 
     A place counts if many points of a keyframe agree with one pose, and if the edges of its neighbours lie where this
-    pose has them, and hold it: where little of the map is in view, it may be off by a tenth of the depth. It is confirmed if the frame's tracks, carried on to the next frame, tell the pose found there.
+    pose has them, and hold it: where little of the map is in view, it may be off by a tenth of the depth. It is
+    confirmed if the frame's tracks, carried on to the next frame, tell the pose found there.
 
     Args:
         config: resolved configuration.
