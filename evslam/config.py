@@ -96,71 +96,61 @@ class Config:
     run: RunConfig
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ConfigError(f"mode is {self.mode!r}; choose one of {', '.join(MODES)}")
-        if self.edge_pose.objective not in EDGE_OBJECTIVES:
-            raise ConfigError(
-                f"edge_pose.objective is {self.edge_pose.objective!r}; choose one of {', '.join(EDGE_OBJECTIVES)}"
-            )
-        for name, value in (
-            ("noise.hot_factor", self.noise.hot_factor),
-            ("noise.hot_margin", self.noise.hot_margin),
-            ("noise.background_s", 1 if self.noise.background_s is None else self.noise.background_s),
-            ("noise.max_rate", 1 if self.noise.max_rate is None else self.noise.max_rate),
-            ("batch.num_events", self.batch.num_events),
-            ("batch.max_duration_s", self.batch.max_duration_s),
-            ("batch.max_displacement_px", self.batch.max_displacement_px),
-            ("tracker.max_events", self.tracker.max_events),
-            ("adjust.knot_px", self.adjust.knot_px),
-            ("adjust.speed_decay_s", self.adjust.speed_decay_s),
-            ("adjust.nodes_per_knot", self.adjust.nodes_per_knot),
-            ("adjust.events_per_knot", self.adjust.events_per_knot),
-            ("adjust.window_knots", self.adjust.window_knots),
-            ("adjust.pose_interval_us", self.adjust.pose_interval_us),
-            ("adjust.max_events", self.adjust.max_events),
-            ("gyro.bias_time_s", self.gyro.bias_time_s),
-            ("gyro.max_latency_ms", self.gyro.max_latency_ms),
-            *((f"inertial.{name}", value) for name, value in asdict(self.inertial).items()),
-            ("tracker.max_evaluations", self.tracker.max_evaluations),
-            ("tracker.step_tolerance_px", self.tracker.step_tolerance_px),
-            ("tracker.rest_decay_s", self.tracker.rest_decay_s),
-            ("tracker.prior_px", self.tracker.prior_px),
-            ("tracker.prior_speed", self.tracker.prior_speed),
-            ("sensor.width", 1 if self.sensor.width is None else self.sensor.width),
-            ("sensor.height", 1 if self.sensor.height is None else self.sensor.height),
-            ("batch.min_events", self.batch.min_events),
-            ("auto.num_batches", self.auto.num_batches),
-            ("map.panorama_width", self.map.panorama_width),
-            ("map.max_points", self.map.max_points),
-            ("run.checkpoint_s", self.run.checkpoint_s),
-            ("run.threads", self.run.threads),
-            ("run.chunk_events", self.run.chunk_events),
+        for name, value, choices in (
+            ("mode", self.mode, MODES),
+            ("edge_pose.objective", self.edge_pose.objective, EDGE_OBJECTIVES),
         ):
-            if not 0 < value < math.inf:
-                raise ConfigError(f"{name} is {value}; give a finite number above zero")
-        if len(self.adjust.knot_s) != 2 or not 0 < self.adjust.knot_s[0] <= self.adjust.knot_s[1] < math.inf:
-            raise ConfigError(
-                f"adjust.knot_s is {list(self.adjust.knot_s)}; give the shortest and the longest, in seconds"
-            )
-        for width in (self.adjust.width, *self.adjust.refine_widths):
-            if width < 64 or width % 2:
-                raise ConfigError(f"a panorama of adjust is {width} columns wide; give an even number of at least 64")
-        for width in self.relocalise.widths:
-            if width < 16 or width % 2 or self.adjust.width % width:
-                raise ConfigError(
-                    f"relocalise.widths holds {width}; give divisors of adjust.width = {self.adjust.width}"
-                )
-        if not 0 <= self.tracker.margin <= 1:
-            raise ConfigError(f"tracker.margin is {self.tracker.margin}; give a share of the sensor's width in [0, 1]")
-        if self.map.panorama_width < 16 or self.map.panorama_width % 2:
-            raise ConfigError(f"map.panorama_width is {self.map.panorama_width}; give an even number of at least 16")
-        for name, scales in (("start_scales", self.tracker.start_scales), ("warm_scales", self.tracker.warm_scales)):
-            if not scales or not all(0 < scale <= 1 for scale in scales):
-                raise ConfigError(f"tracker.{name} is {list(scales)}; give at least one scale, each in (0, 1]")
-        if not 0 <= self.tracker.coarse_margin <= 1:
-            raise ConfigError(f"tracker.coarse_margin is {self.tracker.coarse_margin}; give a share in [0, 1]")
-        if not 0 <= self.tracker.coarse_blur < math.inf:
-            raise ConfigError(f"tracker.coarse_blur is {self.tracker.coarse_blur}; give 0 or more bins")
+            if value not in choices:
+                raise ConfigError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+        for section, names in _POSITIVE.items():
+            for name in names:
+                value = getattr(getattr(self, section), name)
+                if value is not None and not 0 < value < math.inf:
+                    raise ConfigError(f"{section}.{name} is {value}; give a finite number above zero")
+        _check_panoramas(self.adjust, self.relocalise, self.map)
+        _check_tracker(self.tracker)
+
+
+_POSITIVE = {
+    "sensor": ("width", "height"),
+    "noise": ("hot_factor", "hot_margin", "background_s", "max_rate"),
+    "batch": ("num_events", "max_duration_s", "max_displacement_px", "min_events"),
+    "tracker": ("max_events", "max_evaluations", "step_tolerance_px", "rest_decay_s", "prior_px", "prior_speed"),
+    "adjust": (
+        *("knot_px", "speed_decay_s", "nodes_per_knot", "events_per_knot", "window_knots", "pose_interval_us"),
+        "max_events",
+    ),
+    "gyro": ("bias_time_s", "max_latency_ms"),
+    "inertial": tuple(field.name for field in fields(InertialConfig)),
+    "auto": ("num_batches",),
+    "map": ("panorama_width", "max_points"),
+    "run": ("checkpoint_s", "threads", "chunk_events"),
+}  # keys of each section; those that may be null are not looked at then
+
+
+def _check_panoramas(adjust: AdjustConfig, relocalise: RelocaliseConfig, map_: MapConfig) -> None:
+    if len(adjust.knot_s) != 2 or not 0 < adjust.knot_s[0] <= adjust.knot_s[1] < math.inf:
+        raise ConfigError(f"adjust.knot_s is {list(adjust.knot_s)}; give the shortest and the longest, in seconds")
+    for width in (adjust.width, *adjust.refine_widths):
+        if width < 64 or width % 2:
+            raise ConfigError(f"a panorama of adjust is {width} columns wide; give an even number of at least 64")
+    for width in relocalise.widths:
+        if width < 16 or width % 2 or adjust.width % width:
+            raise ConfigError(f"relocalise.widths holds {width}; give divisors of adjust.width = {adjust.width}")
+    if map_.panorama_width < 16 or map_.panorama_width % 2:
+        raise ConfigError(f"map.panorama_width is {map_.panorama_width}; give an even number of at least 16")
+
+
+def _check_tracker(tracker: TrackerConfig) -> None:
+    if not 0 <= tracker.margin <= 1:
+        raise ConfigError(f"tracker.margin is {tracker.margin}; give a share of the sensor's width in [0, 1]")
+    for name, scales in (("start_scales", tracker.start_scales), ("warm_scales", tracker.warm_scales)):
+        if not scales or not all(0 < scale <= 1 for scale in scales):
+            raise ConfigError(f"tracker.{name} is {list(scales)}; give at least one scale, each in (0, 1]")
+    if not 0 <= tracker.coarse_margin <= 1:
+        raise ConfigError(f"tracker.coarse_margin is {tracker.coarse_margin}; give a share in [0, 1]")
+    if not 0 <= tracker.coarse_blur < math.inf:
+        raise ConfigError(f"tracker.coarse_blur is {tracker.coarse_blur}; give 0 or more bins")
 
 
 def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:

@@ -205,7 +205,7 @@ class _Loop:
         factor = (self.next_us - self.session.start_us) * 1e-6 / max(tally.wall_s, 1e-9)
         self.viewer.update(result, lambda: self.slam.picture(batch, result), factor)
         bar.set_postfix_str(f"{speed}, {factor:.2f}x real time, {result.state.value}", refresh=False)
-        bar.update(min((batch.stop_us - batch.start_us) * 1e-6, (bar.total or 0) - bar.n))
+        bar.update(min(batch.duration_s, (bar.total or 0) - bar.n))
 
     def _save(self) -> None:
         tally = asdict(self.tally)

@@ -21,6 +21,7 @@ from evslam.tracking.motion import ConstantVelocity
 from evslam.tracking.velocity import VelocityTracker
 from evslam.types import EventBatch, Imu, Picture, TrackingState, TrackResult, Trajectory
 
+_IDENTITY = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
 _BEFORE_US = 1_000_000  # that the map of an earlier recording ends before this one
 
 
@@ -83,21 +84,20 @@ class RotationSlam:
         motion, expected = self.motion, self._expected(batch)
         prior = motion.twist if expected is None else expected
         estimate = self.tracker.estimate(batch, prior=prior, warm=motion.known or expected is not None)
-        T_world_cam = motion.advance(batch, estimate.twist, estimate.state, bridge=expected)
+        motion.advance(batch.duration_s, estimate.twist, estimate.state, bridge=expected)
         twist = motion.twist
-        state, evaluations, path = motion.state, estimate.evaluations, None
+        state, evaluations, path, pose = motion.state, estimate.evaluations, None, _IDENTITY
         if state is not TrackingState.STARTING:
             trajectory, state, spent = self.panoramic.take(batch, motion.twist[3:], state)
-            T_world_ref, T_world_end = trajectory.poses(np.array([batch.t_ref_us, batch.stop_us]))
-            tracked = state is TrackingState.TRACKING
-            motion.correct(T_world_end, trajectory.omega(np.array([batch.stop_us]))[0] if tracked else None)
-            T_world_cam = torch.from_numpy(T_world_ref)
+            pose, tracked = trajectory.poses(np.array([batch.t_ref_us]))[0], state is TrackingState.TRACKING
+            if tracked:
+                motion.correct(trajectory.omega(np.array([batch.stop_us]))[0])
             path, evaluations = trajectory.sampled(batch.start_us, batch.stop_us), evaluations + spent
             if self.gyro is not None and tracked:
                 self.gyro.learn(batch.start_us, batch.stop_us, estimate.twist[3:])
         return TrackResult(
             t_ref_us=batch.t_ref_us,
-            T_world_cam=T_world_cam,
+            T_world_cam=torch.from_numpy(pose),
             twist=torch.from_numpy(twist),
             state=state,
             contrast=estimate.gain,

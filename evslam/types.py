@@ -80,6 +80,11 @@ class EventBatch:
     def num_events(self) -> int:
         return self.t.shape[0]
 
+    @property
+    def duration_s(self) -> float:
+        """Length of the interval."""
+        return (self.stop_us - self.start_us) * 1e-6
+
     @staticmethod
     def joined(batches: list[EventBatch]) -> EventBatch:
         """Successive batches in one, about the middle of their interval."""

@@ -189,13 +189,12 @@ def measure(path: Path, config: Config, views: int, off_px: float) -> dict[str, 
         off = off_px * np.array([np.cos(angle), np.sin(angle), 0.0])
         rows["align"].append(alignment_error(scene, images[1 + near], T[near], points.points(scene.canvas), off))
         clock = time.perf_counter()
-        pixel, normal, found = match_edges(
-            scene.imager, few.points(scene.canvas), few.tangent, T[near], images[1 + near], edges.match_px
-        )
+        match = match_edges(
+            scene.imager, [few.lines(scene.canvas)], [images[1 + near]], [(0, 0)], T[near][None], edges.match_px
+        )[0]
         spent["match"].append(1e3 * (time.perf_counter() - clock))
-        camera = few.points(scene.canvas) @ T[near][:3, :3].T + T[near][:3, 3]
-        apart = ((pixel - scene.canvas.pixels(camera[:, :2] / camera[:, 2:])) * normal).sum(1)
-        rows["match"].append((found.mean(), np.median(abs(apart[found])) if found.any() else np.nan))
+        apart = np.abs(match.offset[match.found])
+        rows["match"].append((match.found.mean(), np.median(apart) if len(apart) else np.nan))
     return _summary(path, rows, spent)
 
 

@@ -73,12 +73,10 @@ def point_share(moment: Moment, focal: float, inlier_px: float) -> float:
 
 def edge_share(moment: Moment, imager: EdgeImager) -> float:
     """Share of the hosts' edges in view that are found within a pixel of their place."""
-    sharp = 0
-    for host in moment.hosts:
-        T_cam_host = moment.T_cam_world @ np.linalg.inv(host.T_cam_world)
-        place = imager.canvas.pixels(seen_from(T_cam_host, host.points)[0])
-        pixel, normal, found = match_edges(imager, host.points, host.tangent, T_cam_host, moment.image, _RADIUS_PX)
-        sharp += int((found & (np.abs(((pixel - place) * normal).sum(1)) < _SHARP_PX)).sum())
+    lines, pairs = [host.lines for host in moment.hosts], [(k, 0) for k in range(len(moment.hosts))]
+    T_cam_host = moment.T_cam_world @ np.stack([host.T_world_cam for host in moment.hosts])
+    matches = match_edges(imager, lines, [moment.image], pairs, T_cam_host, _RADIUS_PX)
+    sharp = sum(int((match.found & (np.abs(match.offset) < _SHARP_PX)).sum()) for match in matches)
     return sharp / max(edges_in_view(imager, moment.hosts, moment.T_cam_world), 1)
 
 
@@ -112,8 +110,11 @@ def with_wrong_depth(moment: Moment, size: float, config: Config, focal: float, 
     def spoil(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
         return centre + np.exp(size * rng.normal(size=(len(points), 1))) * (points - centre)
 
+    def spoiled(lines: np.ndarray) -> np.ndarray:
+        return np.column_stack([spoil(lines[:, :3], np.zeros(3)), lines[:, 3:]])
+
     seen = replace(moment.seen, points=spoil(moment.seen.points, centre))
-    hosts = [replace(each, points=spoil(each.points, np.zeros(3))) for each in moment.hosts]
+    hosts = [replace(each, lines=spoiled(each.lines)) for each in moment.hosts]
     settings = PoseSettings(focal, config.pose.scale_px, 20)
     fit = estimate_pose(moment.T_cam_world, seen.points, seen.bearing, None, seen.weight, settings)
     return Moment(fit.T_cam_world, seen, hosts, moment.image)

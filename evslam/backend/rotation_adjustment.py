@@ -87,9 +87,10 @@ class SplineContrast:
         self.penalty = prior.third * prior.focal**2 / max(len(self.spacing) - 2, 1)
         self.stiffness = prior.change * prior.focal**2 / num_free
         rotation, jacobian = samples.jacobian(self.control)
-        value, _, products = contrast.gradient(rotation)
+        value, torque, products = contrast.gradient(rotation)
         self.scale = max(abs(value), 1e-9)
-        self._start = products * (contrast.events.num_events / self.scale**2), jacobian
+        self._start = value, torque, jacobian
+        self._information = products * (contrast.events.num_events / self.scale**2)
 
     def moved(self, delta: np.ndarray) -> Rotation:
         """All control rotations after small rotations (num_free, 3)."""
@@ -98,8 +99,11 @@ class SplineContrast:
     def gradient(self, delta: np.ndarray) -> tuple[float, np.ndarray]:
         """Contrast over that at the start, less the prior, and the gradient (num_free, 3)."""
         control = spline_kernels.turned(self.control, delta)
-        rotation, jacobian = self.samples.jacobian(control)
-        value, torque, _ = self.contrast.gradient(rotation)
+        if delta.any():
+            rotation, jacobian = self.samples.jacobian(control)
+            value, torque, _ = self.contrast.gradient(rotation)
+        else:
+            value, torque, jacobian = self._start
         slope = spline_kernels.pull_back(self.samples.first, jacobian, torque, len(control))
         penalty, pull = self._prior(control)
         slope = (slope / self.scale - pull)[-self.num_free :]
@@ -131,7 +135,7 @@ class SplineContrast:
         The products of the events' own torques have the shape of the curvature of a peak; the prior is exact for small
         steps between equally spaced control rotations.
         """
-        information, jacobian = self._start
+        information, jacobian = self._information, self._start[-1]
         count = len(self.control)
         blocks = np.zeros((count, max(jacobian.shape[1], len(_THIRD)), 3, 3))
         spline_kernels.blocks(self.samples.first, jacobian, information, blocks)

@@ -58,7 +58,7 @@ class RotationTrajectory:
     def poses(self, t_us: np.ndarray) -> np.ndarray:
         """T_world_cam (M, 7) at increasing times (M,) that the spline covers; the position is the origin."""
         t = (t_us - self.start_us) * _US
-        quaternions = self._around(t[0]).rotation(t).as_quat()
+        quaternions = self._around(t[0]).quaternions(t)
         return np.concatenate([np.zeros_like(quaternions[:, :3]), quaternions], 1)
 
     def sampled(self, start_us: int, stop_us: int) -> Trajectory:
@@ -94,7 +94,7 @@ class RotationTrajectory:
 
     def take(self, batch: EventBatch) -> None:
         """Take the events of the newest batch, thinned."""
-        duration = (batch.stop_us - batch.start_us) * _US
+        duration = batch.duration_s
         few = batch.thinned(max(round(self.config.events_per_knot * duration / self._spacing(self.speed)), 1))
         t = few.t.cpu().numpy().astype(np.float64) + (batch.t_ref_us - self.start_us) * _US
         self.recent = np.concatenate([self.recent[0], t]), np.concatenate([self.recent[1], few.bearing.cpu().numpy()])

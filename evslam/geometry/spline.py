@@ -74,7 +74,12 @@ class RotationSpline:
 
     def rotation(self, t: np.ndarray) -> Rotation:
         """R(t) at times (S,) within the span."""
-        return Rotation.from_matrix(self.matrices(t))
+        return Rotation.from_quat(self.quaternions(t))
+
+    def quaternions(self, t: np.ndarray) -> np.ndarray:
+        """R(t) as quaternions (S, 4) of unit length at times (S,) within the span."""
+        samples = self.at(t)
+        return np.asarray(spline_kernels.quaternions(self.control.as_quat(), samples.first, samples.share))
 
     def matrices(self, t: np.ndarray) -> np.ndarray:
         """R(t) (S, 3, 3) at times (S,) within the span."""

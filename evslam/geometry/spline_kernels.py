@@ -116,18 +116,29 @@ def left_jacobians(v: Any) -> Any:
 
 
 @numba.njit(**_JIT)
+def _quaternion(v: Any, out: Any) -> None:
+    """Unit quaternion of a rotation vector (3,) into out (4,)."""
+    angle = np.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2])
+    part = np.sin(0.5 * angle) / angle if angle > 1e-12 else 0.5
+    out[0], out[1], out[2], out[3] = part * v[0], part * v[1], part * v[2], np.cos(0.5 * angle)
+
+
+@numba.njit(**_JIT)
+def _compose(a: Any, b: Any, out: Any) -> None:
+    """a b of two quaternions (4,) into a third."""
+    out[0] = a[3] * b[0] + a[0] * b[3] + a[1] * b[2] - a[2] * b[1]
+    out[1] = a[3] * b[1] - a[0] * b[2] + a[1] * b[3] + a[2] * b[0]
+    out[2] = a[3] * b[2] + a[0] * b[1] - a[1] * b[0] + a[2] * b[3]
+    out[3] = a[3] * b[3] - a[0] * b[0] - a[1] * b[1] - a[2] * b[2]
+
+
+@numba.njit(**_JIT)
 def turned(control: Any, delta: Any) -> Any:
     """Quaternions (K, 4), the last of them turned from the left by rotation vectors delta (F, 3)."""
-    out, fixed = control.copy(), len(control) - len(delta)
+    out, fixed, turn = control.copy(), len(control) - len(delta), np.empty(4)
     for k in range(len(delta)):
-        v, q, turned_q = delta[k], control[fixed + k], out[fixed + k]
-        angle = np.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2])
-        part = np.sin(0.5 * angle) / angle if angle > 1e-12 else 0.5
-        x, y, z, w = part * v[0], part * v[1], part * v[2], np.cos(0.5 * angle)
-        turned_q[0] = w * q[0] + x * q[3] + y * q[2] - z * q[1]
-        turned_q[1] = w * q[1] - x * q[2] + y * q[3] + z * q[0]
-        turned_q[2] = w * q[2] + x * q[1] - y * q[0] + z * q[3]
-        turned_q[3] = w * q[3] - x * q[0] - y * q[1] - z * q[2]
+        _quaternion(delta[k], turn)
+        _compose(turn, control[fixed + k], out[fixed + k])
     return out
 
 
@@ -154,6 +165,21 @@ def steps(control: Any) -> Any:
         inverse_left_jacobian(step[k], inverse)
         multiply(inverse, before.T, inward[k])
     return step, inward
+
+
+@numba.njit(**_JIT)
+def quaternions(control: Any, first: Any, share: Any) -> Any:
+    """Unit quaternions (S, 4): the rotations of `evaluate`."""
+    count, degree = share.shape
+    step, _ = steps(control)
+    out, turn, product = np.empty((count, 4)), np.empty(4), np.empty(4)
+    for s in range(count):
+        out[s] = control[first[s]]
+        for j in range(degree):
+            _quaternion(share[s, j] * step[first[s] + j], turn)
+            _compose(out[s], turn, product)
+            out[s] = product
+    return out
 
 
 @numba.njit(**_JIT)

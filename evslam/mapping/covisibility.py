@@ -40,10 +40,11 @@ def covisible(
     distance = np.linalg.norm(lines.centre - lines.centre[index], axis=1) / map_.median_depth(index)
     unlike = angle / limits[0] + distance / limits[1]
     far = np.abs(np.arange(len(lines.centre)) - index) > nearest
+    candidates = np.flatnonzero(far & (unlike <= 1))
     chosen: list[int] = []
-    for candidate in np.argsort(unlike, kind="stable").tolist():
-        if unlike[candidate] > 1 or len(chosen) == most:
+    for candidate in candidates[np.argsort(unlike[candidates], kind="stable")].tolist():
+        if len(chosen) == most:
             break
-        if far[candidate] and all(abs(candidate - other) > nearest // 2 for other in chosen):
+        if all(abs(candidate - other) > nearest // 2 for other in chosen):
             chosen.append(candidate)
     return chosen

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -16,34 +17,61 @@ _ALONG_PX = 3.0  # a second point of the edge, so far along the tangent, tells i
 _MIN_DEPTH = 1e-3
 
 
+class Match(NamedTuple):
+    """Where the edges of a host (N) are in a target; all zero where one was not found.
+
+    Attributes:
+        pixel: (N, 2) float64 of the ridge.
+        normal: (N, 2) unit vector across the edge in the target's image, along which the pixel counts.
+        offset: (N,) pixels along the normal from where the pose expects the edge.
+        found: (N,) bool.
+    """
+
+    pixel: np.ndarray
+    normal: np.ndarray
+    offset: np.ndarray
+    found: np.ndarray
+
+
 def match_edges(
     imager: EdgeImager,
-    points: np.ndarray,
-    tangents: np.ndarray,
+    hosts: list[np.ndarray],
+    targets: list[EdgeImage],
+    pairs: list[tuple[int, int]],
     T_target_host: np.ndarray,
-    target: EdgeImage,
     radius_px: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find edges near where a pose expects them.
+) -> list[Match]:
+    """Find edges of hosts near where poses expect them in targets.
 
     Args:
         imager: canvas, valid pixels and thresholds.
-        points: (N, 3) in the host frame.
-        tangents: (N, 2) unit vectors along the edge in the host's image.
-        T_target_host: (4, 4) pose of the host in the target.
-        target: edge image to search in.
+        hosts: (N, 5) each, see `EdgePoints.lines`.
+        targets: edge images to search in.
+        pairs: P numbers of a host and of the target to look for its edges in.
+        T_target_host: (P, 4, 4) pose of the host in the target.
         radius_px: how far to search on each side.
-
-    Returns:
-        pixel (N, 2) float64 of the ridge; normal (N, 2) unit vector across the edge in the target's image, along which
-        the pixel counts; found (N,) bool, pixel and normal of the others are zero.
     """
+    if not pairs:
+        return []
     canvas, config = imager.canvas, imager.config
     settings = canvas.focal, canvas.centre[0], canvas.centre[1], float(radius_px), config.min_match
-    out, found = np.zeros((len(points), 4)), np.zeros(len(points), bool)
-    host = np.column_stack([points, tangents])
-    _match(host, T_target_host, target.band, imager.valid, settings, out, found)
-    return out[:, :2], out[:, 2:], found
+    begin, numbers = np.cumsum([0, *(len(host) for host in hosts)]), np.array(pairs, np.int64)
+    place = np.cumsum([0, *(begin[numbers[:, 0] + 1] - begin[numbers[:, 0]])])
+    out, found = np.zeros((place[-1], 5)), np.zeros(place[-1], bool)
+    lines, bands = np.concatenate(hosts), np.stack([each.band for each in targets])
+    _match_all((lines, begin), (numbers, T_target_host), bands, imager.valid, settings, place, (out, found))
+    parts = [slice(first, last) for first, last in pairwise(place)]
+    return [Match(out[part, :2], out[part, 2:4], out[part, 4], found[part]) for part in parts]
+
+
+@njit(cache=True, nogil=True)
+def _match_all(hosts: Any, asked: Any, bands: Any, valid: Any, settings: Any, place: Any, result: Any) -> None:
+    """`_match` of each pair: hosts are lines and where each begins, results begin at `place`."""
+    (lines, begin), (pairs, T), (out, found) = hosts, asked, result
+    for k in range(len(pairs)):
+        host, target = pairs[k]
+        mine = slice(place[k], place[k + 1])
+        _match(lines[begin[host] : begin[host + 1]], T[k], bands[target], valid, settings, out[mine], found[mine])
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -75,7 +103,7 @@ def _match(host: Any, T: Any, band: Any, valid: Any, settings: Any, out: Any, fo
         bend = 2 * profile[best] - profile[best - 1] - profile[best + 1]
         offset = STEP_PX * (best - half + 0.5 * (profile[best + 1] - profile[best - 1]) / max(bend, 1e-9))
         out[i, 0], out[i, 1] = u + nx * offset, v + ny * offset
-        out[i, 2], out[i, 3] = nx, ny
+        out[i, 2], out[i, 3], out[i, 4] = nx, ny, offset
         found[i] = True
 
 

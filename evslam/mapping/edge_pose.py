@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,21 +21,24 @@ _MIN_DEPTH = 1e-3
 
 @dataclass(frozen=True)
 class EdgeHost:
-    """A keyframe's edges: points in its camera frame (N, 3), tangents (N, 2), and its pose T_cam_world (4, 4)."""
+    """A keyframe's edges, see `EdgePoints.lines` (N, 5), and its pose T_cam_world (4, 4)."""
 
-    points: np.ndarray
-    tangent: np.ndarray
+    lines: np.ndarray
     T_cam_world: np.ndarray
 
-    @property
+    @cached_property
+    def T_world_cam(self) -> np.ndarray:
+        """(4, 4)."""
+        return inverse(self.T_cam_world)
+
+    @cached_property
     def world_points(self) -> np.ndarray:
         """(N, 3) in the world."""
-        T_world_host = inverse(self.T_cam_world)
-        return self.points @ T_world_host[:3, :3].T + T_world_host[:3, 3]
+        return self.lines[:, :3] @ self.T_world_cam[:3, :3].T + self.T_world_cam[:3, 3]
 
     @staticmethod
     def of(edges: EdgePoints, T_cam_world: np.ndarray, imager: EdgeImager) -> EdgeHost:
-        return EdgeHost(edges.points(imager.canvas), edges.tangent, T_cam_world)
+        return EdgeHost(edges.lines(imager.canvas), T_cam_world)
 
 
 def edges_in_view(imager: EdgeImager, hosts: list[EdgeHost], T_cam_world: np.ndarray) -> int:
@@ -61,22 +65,21 @@ def pose_from_edges(
         seen: tracked points of the moment.
         config: limits.
     """
+    if not hosts:
+        return None
     fit: PoseFit | None = None
     settings = PoseSettings(imager.canvas.focal, config.scale_px, config.iterations)
+    lines, world = [host.lines for host in hosts], np.concatenate([host.world_points for host in hosts])
+    T_world_host, pairs = np.stack([host.T_world_cam for host in hosts]), [(k, 0) for k in range(len(hosts))]
     for radius in config.radius_px:
-        world, bearing, normal = [seen.points], [seen.bearing], [np.zeros_like(seen.bearing)]
-        for host in hosts:
-            T_world_host = inverse(host.T_cam_world)
-            pixel, across, found = match_edges(
-                imager, host.points, host.tangent, T_cam_world @ T_world_host, image, radius
-            )
-            world.append(host.points[found] @ T_world_host[:3, :3].T + T_world_host[:3, 3])
-            bearing.append(imager.canvas.bearings(pixel[found]))
-            normal.append(config.weight * across[found])
-        points = np.concatenate(world)
-        if len(points) - len(seen.points) < config.min_edges:
+        matches = match_edges(imager, lines, [image], pairs, T_cam_world @ T_world_host, radius)
+        pixel, across, _, found = (np.concatenate(column) for column in zip(*matches, strict=True))
+        if found.sum() < config.min_edges:
             return None
+        points = np.concatenate([seen.points, world[found]])
+        bearing = np.concatenate([seen.bearing, imager.canvas.bearings(pixel[found])])
+        normal = np.concatenate([np.zeros_like(seen.bearing), config.weight * across[found]])
         weight = np.append(seen.weight, np.ones(len(points) - len(seen.points)))
-        fit = estimate_pose(T_cam_world, points, np.concatenate(bearing), np.concatenate(normal), weight, settings)
+        fit = estimate_pose(T_cam_world, points, bearing, normal, weight, settings)
         T_cam_world = fit.T_cam_world
     return fit

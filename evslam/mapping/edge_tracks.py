@@ -9,9 +9,10 @@ import numpy as np
 from evslam.geometry.rigid import inverse
 from evslam.mapping.covisibility import Sightlines, covisible
 from evslam.mapping.edge_image import EdgeImager
-from evslam.mapping.edge_match import match_edges
+from evslam.mapping.edge_match import Match, match_edges
 from evslam.mapping.edge_sweep import spread, sweep_edges, sweep_range
 from evslam.multiview.edge_links import EdgeLinks
+from evslam.multiview.edges import EdgeImage
 from evslam.multiview.observations import Observations
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings_mapping import LinkConfig
@@ -54,21 +55,28 @@ def link_edges(
     """Edges of the free keyframes among `views`, as seen by others of them, and what free keyframes see of the edges of
     older keyframes that look at the same place; None if there are none."""
     links, revisits, lines = _Links(map_, views, imager, config), _revisits(map_), Sightlines.of(map_)
+    asked: list[tuple[int, list[int], list[int]]] = []  # a free keyframe, where to look for its edges, older ones
     for view, free in zip(views, is_free, strict=True):
         if free:
             targets = [view + offset for offset in config.offsets if map_.are_neighbours(view, view + offset)]
             again = covisible(map_, lines, view, max(config.offsets, default=0), config.revisits, _limits(config))
             wanted = dict.fromkeys(targets + again + revisits[view])
-            links.add_host(view, [each for each in wanted if each in links.number_of])
-            for host in again:
-                if host not in links.number_of:
-                    links.add_old_host(host, view)
+            inside = [each for each in wanted if each in links.number_of]
+            asked.append((view, inside, [each for each in again if each not in links.number_of]))
+    pairs = [(view, target) for view, targets, _ in asked for target in targets]
+    links.find(pairs + [(host, view) for view, _, hosts in asked for host in hosts])
+    for view, targets, hosts in asked:
+        links.add_host(view, targets)
+        for host in hosts:
+            links.add_old_host(host, view)
     return links.finished()
 
 
 def edges_agree(map_: SparseMap, host: int, target: int, imager: EdgeImager, config: LinkConfig) -> bool:
     """Whether a keyframe sees the edges of another, far away in time, close to where they should be."""
-    return _Links(map_, [target], imager, config).revisited(host, target) is not None
+    links = _Links(map_, [target], imager, config)
+    links.find([(host, target)])
+    return links.revisited(host, target) is not None
 
 
 def _limits(config: LinkConfig) -> tuple[float, float]:
@@ -79,90 +87,85 @@ class _Links:
     """Collects the parts of `EdgeLinks`."""
 
     def __init__(self, map_: SparseMap, views: list[int], imager: EdgeImager, config: LinkConfig) -> None:
-        self.map, self.views, self.imager, self.config = map_, views, imager, config
+        self.map, self.imager, self.config = map_, imager, config
         self.number_of = {view: number for number, view in enumerate(views)}
-        self.seen: list[tuple[np.ndarray, ...]] = []  # view, point, bearing, normal
+        self.matches: dict[tuple[int, int], Match] = {}  # of host and target
+        self.seen: list[tuple[np.ndarray, ...]] = []  # view, point, pixel, normal
         self.points: list[tuple[np.ndarray, ...]] = []  # host, row, world point
         self.total = 0
-        self._hosts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._lines: dict[int, np.ndarray] = {}
+
+    def find(self, pairs: list[tuple[int, int]]) -> None:
+        """Look for the edges of hosts in targets, where the one has edges and the other an image."""
+        keyframes, images, usable = self.map.keyframes, dict[int, EdgeImage](), list[tuple[int, int]]()
+        for host, target in dict.fromkeys(pairs):
+            edges, image = keyframes[host].edges, keyframes[target].image
+            if edges is not None and len(edges) and image is not None:
+                usable.append((host, target))
+                images[target] = image
+                if host not in self._lines:
+                    self._lines[host] = edges.lines(self.imager.canvas)
+        if not usable:
+            return
+        host_number, target_number = ({key: k for k, key in enumerate(each)} for each in (self._lines, images))
+        numbers = [(host_number[host], target_number[target]) for host, target in usable]
+        T_world_host, T_target_world = (
+            np.stack([keyframes[each].T_cam_world for each in column]) for column in zip(*usable, strict=True)
+        )
+        T = T_target_world @ inverse(T_world_host)
+        lines, radius = list(self._lines.values()), self.imager.config.match_px
+        found = match_edges(self.imager, lines, list(images.values()), numbers, T, radius)
+        self.matches = dict(zip(usable, found, strict=True))
 
     def add_host(self, host: int, targets: list[int]) -> None:
         """Edges of a free keyframe that at least two targets see."""
-        keyframe, canvas = self.map.keyframes[host], self.imager.canvas
-        if keyframe.edges is None or not len(keyframe.edges):
+        edges = self.map.keyframes[host].edges
+        found = [(target, self.matches[host, target]) for target in targets if (host, target) in self.matches]
+        if edges is None or not found:
             return
-        found = [(target, *each) for target in targets if (each := self._find(host, target)) is not None]
-        count = sum((each[3].astype(int) for each in found), np.zeros(len(keyframe.edges), int))
+        count = np.sum([match.found for _, match in found], axis=0)
         kept = count >= _MIN_VIEWS
         place, own = np.where(kept, self.total + np.cumsum(kept) - 1, -1), np.flatnonzero(kept)
-        self._see(self.number_of[host], place[own], canvas.bearings(keyframe.edges.pixel[own]), np.zeros((len(own), 2)))
-        for target, pixel, normal, seen in found:
-            used = seen & kept
-            self._see(self.number_of[target], place[used], canvas.bearings(pixel[used]), normal[used])
+        self._see(self.number_of[host], place[own], edges.pixel[own], np.zeros((len(own), 2)))
+        for target, match in found:
+            used = match.found & kept
+            self._see(self.number_of[target], place[used], match.pixel[used], match.normal[used])
         self._place(host, own, own)
 
     def add_old_host(self, host: int, target: int) -> None:
         """Edges of a keyframe that does not take part, where a free one sees them close to where they should be."""
-        found = self.revisited(host, target)
-        if found is None:
+        match = self.revisited(host, target)
+        if match is None:
             return
-        pixel, normal, rows = found
+        rows = np.flatnonzero(match.found)
         place = self.total + np.arange(len(rows))
-        self._see(self.number_of[target], place, self.imager.canvas.bearings(pixel[rows]), normal[rows])
+        self._see(self.number_of[target], place, match.pixel[rows], match.normal[rows])
         self._place(host, rows, np.full(len(rows), -1))
 
-    def revisited(self, host: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Pixel and normal of each edge, and the rows that are seen, if they are close to where they should be."""
-        found = self._find(host, target)
-        if found is None:
+    def revisited(self, host: int, target: int) -> Match | None:
+        """What a keyframe sees of another's edges, if they are close to where they should be."""
+        match = self.matches.get((host, target))
+        if match is None:
             return None
-        pixel, normal, seen = found
-        offset = self._offset(host, target, pixel, normal)
-        if seen.sum() < _MIN_REVISITED or np.median(offset[seen]) > self.config.max_revisit_px:
-            return None
-        return pixel, normal, np.flatnonzero(seen)
+        offset = np.abs(match.offset[match.found])
+        is_near = len(offset) >= _MIN_REVISITED and 2 * (offset <= self.config.max_revisit_px).sum() >= len(offset)
+        return match if is_near else None
 
     def finished(self) -> EdgeLinks | None:
         if not self.total:
             return None
-        view, point, bearing, normal = (np.concatenate(column) for column in zip(*self.seen, strict=True))
+        view, point, pixel, normal = (np.concatenate(column) for column in zip(*self.seen, strict=True))
         host, row, points = (np.concatenate(column) for column in zip(*self.points, strict=True))
         order = np.argsort(point, kind="stable")
-        weight = np.ones(len(order))
-        observations = Observations(view[order], point[order], bearing[order], normal[order], weight)
+        bearing, weight = self.imager.canvas.bearings(pixel[order]), np.ones(len(order))
+        observations = Observations(view[order], point[order], bearing, normal[order], weight)
         return EdgeLinks(host, row, points, observations, self.config.weight * self.config.max_error_px)
 
-    def _see(self, number: int, point: np.ndarray, bearing: np.ndarray, normal: np.ndarray) -> None:
-        self.seen.append((np.full(len(point), number), point, bearing, self.config.weight * normal))
+    def _see(self, number: int, point: np.ndarray, pixel: np.ndarray, normal: np.ndarray) -> None:
+        self.seen.append((np.full(len(point), number), point, pixel, self.config.weight * normal))
 
     def _place(self, host: int, rows: np.ndarray, told: np.ndarray) -> None:
-        world = self._world(host)[rows]
+        T_world_host = inverse(self.map.keyframes[host].T_cam_world)
+        world = self._lines[host][rows, :3] @ T_world_host[:3, :3].T + T_world_host[:3, 3]
         self.points.append((np.full(len(rows), host), told, world))
         self.total += len(rows)
-
-    def _host(self, host: int) -> tuple[np.ndarray, np.ndarray]:
-        """A keyframe's edge points (N, 3) in its camera frame, and its T_world_cam (4, 4); worked out once."""
-        if host not in self._hosts:
-            keyframe = self.map.keyframes[host]
-            assert keyframe.edges is not None
-            self._hosts[host] = keyframe.edges.points(self.imager.canvas), inverse(keyframe.T_cam_world)
-        return self._hosts[host]
-
-    def _world(self, host: int) -> np.ndarray:
-        points, T_world_host = self._host(host)
-        return points @ T_world_host[:3, :3].T + T_world_host[:3, 3]
-
-    def _find(self, host: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        source, seer = self.map.keyframes[host], self.map.keyframes[target]
-        if source.edges is None or seer.image is None or not len(source.edges):
-            return None
-        points, T_world_host = self._host(host)
-        pose, radius = seer.T_cam_world @ T_world_host, self.imager.config.match_px
-        return match_edges(self.imager, points, source.edges.tangent, pose, seer.image, radius)
-
-    def _offset(self, host: int, target: int, pixel: np.ndarray, normal: np.ndarray) -> np.ndarray:
-        """Distance (N,) across the edge between where edges are found and where they should be."""
-        pose = self.map.keyframes[target].T_cam_world
-        points = self._world(host) @ pose[:3, :3].T + pose[:3, 3]
-        expected = self.imager.canvas.pixels(points[:, :2] / np.maximum(points[:, 2:], 1e-3))
-        return np.abs(((pixel - expected) * normal).sum(1))

@@ -74,3 +74,7 @@ class EdgePoints:
         """(N, 3) float64 in the host frame."""
         bearing = canvas.bearings(self.pixel)
         return np.column_stack([bearing, np.ones(len(bearing))]) / self.inverse_depth[:, None]
+
+    def lines(self, canvas: Canvas) -> np.ndarray:
+        """(N, 5) float64: points in the host frame, and the tangents."""
+        return np.column_stack([self.points(canvas), self.tangent])

@@ -129,7 +129,10 @@ class SparseMap:
 
     def forget(self, ids: np.ndarray) -> None:
         """Past observations of these tracks serve no triangulation any more."""
+        first = ids.min(initial=np.iinfo(np.int64).max)
         for keyframe in self.keyframes:
+            if keyframe.ids.max(initial=-1) < first:
+                continue
             row, seen = keyframe.rows_of(ids)
             keyframe.usable[row[seen]] = False
 
@@ -193,11 +196,14 @@ class SparseMap:
 
     def remove_landmarks(self, index: np.ndarray, *, forget: bool = True) -> None:
         """Take landmarks out; their tracks may be triangulated again, from later keyframes alone if `forget`."""
+        if not len(index):
+            return
         self.alive[index] = False
-        gone = np.isin(self._landmark_of_track, index)
-        self._landmark_of_track[gone] = -1
+        gone = np.zeros(len(self.points) + 1, bool)  # the last is that of -1, no landmark
+        gone[index] = True
+        self._landmark_of_track[gone[self._landmark_of_track]] = -1
         for keyframe in self.keyframes:
-            hit = np.isin(keyframe.landmark, index)
+            hit = gone[keyframe.landmark]
             keyframe.landmark[hit] = -1
             if forget:
                 keyframe.usable[hit] = False

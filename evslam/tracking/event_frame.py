@@ -119,7 +119,7 @@ class FrameBuilder:
             self.on_weight += 0.02 * (float(ratio) - self.on_weight)
         tau_s = _within(self.config.leak_px / speed, self.config.leak_s)
         age_s = np.float32((batch.stop_us - batch.t_ref_us) * 1e-6) - batch.t.numpy()
-        elapsed_s = (batch.stop_us - batch.start_us) * 1e-6
+        elapsed_s = batch.duration_s
         cell = self.canvas.cell_of_pixel[batch.pixel.numpy()]
         integrate(self.leaky, cell, age_s, polarity, self.on_weight, tau_s, elapsed_s)
 

@@ -69,7 +69,7 @@ class FrontEnd:
         spread evenly over the sensor, as no scene spreads them: the lens is covered, or the light flickers."""
         if batch.pixel is not None and self.evenness.variance(batch.pixel.numpy()) < self.config.frame.min_variance:
             return True
-        config, seconds = self.config.frame, (batch.stop_us - batch.start_us) * 1e-6
+        config, seconds = self.config.frame, batch.duration_s
         rate = batch.num_events / seconds
         rests = rate < config.rest_share * self.usual_rate
         memory_s = config.rest_memory_s[int(rests)]

@@ -53,7 +53,7 @@ class GainMeter:
     def _sharpness(self, mode: str, batch: EventBatch) -> float | None:
         tracker, motion = self.trackers[mode], self.models[mode]
         estimate = tracker.estimate(batch, motion.twist, motion.known)
-        motion.advance(batch, estimate.twist, estimate.state)
+        motion.advance(batch.duration_s, estimate.twist, estimate.state)
         return estimate.gain if estimate.state is TrackingState.TRACKING else None
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -77,23 +78,23 @@ class VelocityTracker:
             TRACKING with the twist. Otherwise the prior, and SPARSE when there are too few events or the rate of
             events has dropped (a camera at rest sees noise), LOST when many events do not move together.
         """
-        duration = (batch.stop_us - batch.start_us) * 1e-6
+        duration = batch.duration_s
         limits = self.limits
         share = max(batch.num_events / limits.num_events, duration / limits.max_duration_s)
         if batch.num_events < limits.min_events or (share < limits.min_share and not batch.whole):
             return VelocityEstimate(prior, TrackingState.SPARSE, 1.0, 0)
-        evaluations, few = 0, batch.thinned(self.config.max_events)
+        evaluations, at = 0, cache(partial(self.contrast, batch.thinned(self.config.max_events)))
         for start in (prior, None) if warm else (None,):
             try:
-                twist, spent = self._search(few, start)
+                twist, spent = self._search(at, start)
             except SolverError:  # no event is left on the canvas at the start
                 continue
             evaluations += spent
-            contrast = self.contrast(few)
-            gain = self._gain(contrast, twist)
-            if self._supported(contrast, twist, gain):
+            still, moved = (at().problem().value(each) for each in (np.zeros(6), twist))
+            gain = moved / max(still, 1e-12)
+            if self._supported(at(), twist, gain, moved):
                 self.event_rate = max(batch.num_events / duration, 0.9 * self.event_rate)
-                covariance = self._covariance(few, twist)
+                covariance = self._covariance(at(self.config.warm_scales[-1], False), twist)
                 return VelocityEstimate(twist, TrackingState.TRACKING, gain, evaluations, covariance)
         quiet = batch.num_events / duration < self.config.quiet_share * self.event_rate
         return VelocityEstimate(prior, TrackingState.SPARSE if quiet else TrackingState.LOST, 1.0, evaluations)
@@ -108,15 +109,20 @@ class VelocityTracker:
         self.curvature = None if state["curvature"] is None else state["curvature"].numpy()
         self.event_rate = state["event_rate"]
 
-    def _search(self, batch: EventBatch, prior: np.ndarray | None) -> tuple[np.ndarray, int]:
-        """Climb to the nearest maximum, scale by scale; returns the twist and the evaluations spent."""
+    def _search(self, at: Callable[..., BatchContrast], prior: np.ndarray | None) -> tuple[np.ndarray, int]:
+        """Climb to the nearest maximum, scale by scale; returns the twist and the evaluations spent.
+
+        Args:
+            at: the batch's contrast at a scale, coarse or not.
+            prior: (6,) where to start; None for zero.
+        """
         twist = np.zeros(6) if prior is None else prior.copy()
         known = None if prior is None else self.curvature
         method = "newton" if known is None else "bfgs"  # bfgs is faster, given a curvature to begin with
 
         def level(scale: float, coarse: bool, parameters: np.ndarray) -> Level:
             twist[self.free] = parameters
-            contrast = self.contrast(batch, scale, coarse)
+            contrast = at(scale, coarse)
             metric = self._metric(contrast)
             problem = self._problem(contrast, metric, twist, (twist if prior is None else prior)[self.free])
             return Level(problem, metric, self.config.step_tolerance_px * contrast.canvas.fx / self.camera.fx)
@@ -139,14 +145,14 @@ class VelocityTracker:
         priors = Prior(change, expected), speed_prior(self.config.prior_speed, self.free)
         return MotionProblem(plain, twist, self.free, scale, priors)
 
-    def _covariance(self, batch: EventBatch, twist: np.ndarray) -> np.ndarray:
+    def _covariance(self, contrast: BatchContrast, twist: np.ndarray) -> np.ndarray:
         """Inverse of minus the Hessian of N log contrast, as if that were a log likelihood; (6, 6).
 
         On three simulated recordings the median squared normalised error is 0.9 to 1.7 times that of a normal
         distribution (`python -m evslam.eval.bench.covariance`). NaN where the contrast has no maximum.
         """
-        value, _, bend = self.contrast(batch, self.config.warm_scales[-1]).problem().hessian(twist)
-        information = -batch.num_events * bend[self.free, self.free] / max(value, 1e-12)
+        value, _, bend = contrast.problem().hessian(twist)
+        information = -contrast.batch.num_events * bend[self.free, self.free] / max(value, 1e-12)
         out = np.zeros((6, 6))
         if np.isfinite(information).all() and np.linalg.eigvalsh(information).min() > 0:
             out[self.free, self.free] = np.linalg.inv(information)
@@ -158,7 +164,7 @@ class VelocityTracker:
         """Mean square displacement in bins per unit of each free parameter, over the batch's events."""
         return Metric.from_gram(torch.from_numpy(contrast.displacement_gram()[self.free, self.free]))
 
-    def _supported(self, contrast: BatchContrast, twist: np.ndarray, gain: float) -> bool:
+    def _supported(self, contrast: BatchContrast, twist: np.ndarray, gain: float, value: float) -> bool:
         """Whether the events move together: sharper than at rest, and than the same motion with shuffled time stamps.
 
         Unlike the uncompensated image, the shuffled one has the same hot pixels, lens and pixel grid, so that these
@@ -172,10 +178,4 @@ class VelocityTracker:
         batch = contrast.batch
         order = torch.randperm(batch.num_events, generator=torch.Generator().manual_seed(0)).to(batch.t.device)
         shuffled = self.contrast(replace(batch, t=batch.t[order]))
-        value, chance = (each.problem().value(twist) for each in (contrast, shuffled))
-        return value > self.config.min_support * chance
-
-    def _gain(self, contrast: BatchContrast, twist: np.ndarray) -> float:
-        """Contrast of the compensated over that of the uncompensated batch, at full resolution."""
-        still, moved = (contrast.problem().value(each) for each in (np.zeros(6), twist))
-        return moved / max(still, 1e-12)
+        return value > self.config.min_support * shuffled.problem().value(twist)

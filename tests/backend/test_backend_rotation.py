@@ -54,7 +54,7 @@ def test_curvature_is_positive_and_banded_as_the_dense_matrix() -> None:
         for k in range(39 - d):
             dense[k + d, k] = dense[k, k + d] = band[d, k]
     assert np.linalg.eigvalsh(dense).min() > 0
-    information, jacobian = each._start
+    information, jacobian = each._information, each._start[-1]
     expected = np.zeros((39, 39))
     for s in range(80):
         wide = np.zeros((3, 39))

@@ -14,19 +14,21 @@ from evslam.eval.bench.starts import false_starts, summary
 from evslam.types import Trajectory
 
 
-def trial(recording: str, wait_s: float | None, right: bool | None) -> dict[str, Any]:
-    return {"recording": recording, "started": wait_s is not None, "wait_s": wait_s, "right": right}
+def trial(recording: str, wait_s: float | None, right: bool | None, later: bool | None = None) -> dict[str, Any]:
+    row = {"recording": recording, "started": wait_s is not None, "wait_s": wait_s, "right": right}
+    return row | {"right_in_the_end": right if later is None else later}
 
 
 def test_shares_count_the_runs_that_started() -> None:
-    rows = [trial("desk", 0.5, True), trial("desk", 1.5, False), trial("desk", None, None), trial("boxes", 0.7, True)]
+    rows = [trial("desk", 0.5, True), trial("desk", 1.5, False, later=True), trial("desk", None, None)]
+    rows.append(trial("boxes", 0.7, True))
     table = summary(rows).set_index("recording")
-    assert table.loc["desk"].tolist() == [3, 2, 1, "50.0", "1.00", "1.50"]
-    assert table.loc["all"].tolist() == [4, 3, 2, "66.7", "0.70", "1.50"]
+    assert table.loc["desk"].tolist() == [3, 2, 1, "50.0", 2, "1.00", "1.50"]
+    assert table.loc["all"].tolist() == [4, 3, 2, "66.7", 3, "0.70", "1.50"]
 
 
 def test_nothing_started() -> None:
-    assert summary([trial("desk", None, None)]).iloc[0].tolist() == ["desk", 1, 0, 0, "", "", ""]
+    assert summary([trial("desk", None, None)]).iloc[0].tolist() == ["desk", 1, 0, 0, "", 0, "", ""]
 
 
 def test_every_start_of_a_turning_camera_is_false() -> None:

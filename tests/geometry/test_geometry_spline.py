@@ -29,7 +29,9 @@ def test_compiled_rotation_is_the_formula(degree: int) -> None:
     spline = random_spline(1, degree)
     samples = spline.at(np.linspace(*spline.span, 40))
     matrices, _ = samples.jacobian(spline.control.as_quat())
-    assert np.abs(matrices - samples.rotation(spline.control).as_matrix()).max() < 1e-12
+    formula = samples.rotation(spline.control).as_matrix()
+    assert np.abs(matrices - formula).max() < 1e-12
+    assert np.abs(spline.rotation(np.linspace(*spline.span, 40)).as_matrix() - formula).max() < 1e-12
 
 
 @pytest.mark.parametrize("degree", [1, 2, 3])

@@ -170,14 +170,17 @@ def test_match_finds_a_known_offset_across_the_edge() -> None:
     pose = scene.moved(*(offset * scene.DEPTH / CANVAS.focal))
     target = scene.image_from(IMAGER, LINES, pose)
     world = np.column_stack([CANVAS.bearings(points.pixel), np.ones(len(points))])[inner] * scene.DEPTH
-    pixel, normal, found = match_edges(IMAGER, world, points.tangent[inner], np.eye(4), target, 3)
+    lines = np.column_stack([world, points.tangent[inner]])
+    behind = np.column_stack([-world, points.tangent[inner]])
+    there, nowhere = match_edges(IMAGER, [behind, lines], [target], [(1, 0), (0, 0)], np.stack([np.eye(4)] * 2), 3)
+    pixel, normal, apart, found = there
     assert found.mean() > 0.9
     assert np.allclose(np.linalg.norm(normal[found], axis=1), 1)
     across = ((pixel - points.pixel[inner]) * normal).sum(1)[found]
     error = across - normal[found] @ offset
     assert np.median(abs(error)) < 0.1
-    _, _, behind = match_edges(IMAGER, -world, points.tangent[inner], np.eye(4), target, 3)
-    assert not behind.any()
+    assert np.allclose(apart[found], across, atol=1e-6)
+    assert not nowhere.found.any()
 
 
 def test_alignment_recovers_a_known_motion() -> None:
