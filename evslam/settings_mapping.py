@@ -149,6 +149,7 @@ class PlacesConfig:
     Attributes:
         neighbours: keyframes before and after whose map points it may show.
         cell_px: one point of each cell is described.
+        descriptor: sift, or patch: grey values as they are.
         patch_px: SIFT's diameter of a point.
         words: of the vocabulary by which keyframes that look alike are found.
         candidates: keyframes that are looked at for each one, the most alike first ...
@@ -158,6 +159,7 @@ class PlacesConfig:
 
     neighbours: int
     cell_px: float
+    descriptor: str
     patch_px: float
     words: int
     candidates: int
