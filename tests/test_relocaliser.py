@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from dataclasses import replace
 
 import map_scenes as scene
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 import torch
 from textured_scene import World
 
+from evslam.atlas import Atlas
 from evslam.beside import Worker, at_once, in_thread
+from evslam.errors import ConfigError
 from evslam.multiview.bundle import centres
 from evslam.odometry import Odometry
 from evslam.segments import join_by_places
@@ -216,3 +219,9 @@ def test_the_same_in_a_thread_and_through_a_checkpoint(whole: Camera) -> None:
         other.odometry = Odometry(scene.CONFIG, scene.CANVAS, in_thread)
         other.odometry.load_state_dict(torch.load(file, weights_only=True))
     assert plain.odometry.atlas.num_returns == 1
+
+
+def test_a_map_with_other_descriptions_is_refused(camera: Camera) -> None:
+    other = replace(scene.CONFIG, places=replace(scene.CONFIG.places, descriptor="patch"))
+    with pytest.raises(ConfigError, match="places.descriptor is patch"):
+        Atlas(other, camera.odometry.mapper.imager, at_once).give(camera.odometry.mapper.map)

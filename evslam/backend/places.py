@@ -18,6 +18,7 @@ from evslam.settings_mapping import PlacesConfig
 
 _NEAR = 1e-6
 _PATCH_SIDE = 11  # samples
+DIMENSIONS = {"sift": 128, "patch": _PATCH_SIDE**2}  # of descriptors, by `PlacesConfig.descriptor`
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def describe(image: np.ndarray, pixel: np.ndarray, config: PlacesConfig) -> np.n
 def sift(image: np.ndarray, pixel: np.ndarray, patch_px: float) -> np.ndarray:
     """SIFT (N, 128); a patch is about six times as wide as `patch_px`."""
     if not len(pixel):
-        return np.zeros((0, 128), np.float32)
+        return np.zeros((0, DIMENSIONS["sift"]), np.float32)
     places = [cv2.KeyPoint(float(x), float(y), patch_px, 0.0) for x, y in pixel]
     _, found = cv2.SIFT.create().compute(image, places)
     return np.asarray(np.sqrt(found / np.maximum(found.sum(1, keepdims=True), 1.0)), np.float32)
