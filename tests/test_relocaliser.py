@@ -223,5 +223,5 @@ def test_the_same_in_a_thread_and_through_a_checkpoint(whole: Camera) -> None:
 
 def test_a_map_with_other_descriptions_is_refused(camera: Camera) -> None:
     other = replace(scene.CONFIG, places=replace(scene.CONFIG.places, descriptor="patch"))
-    with pytest.raises(ConfigError, match="places.descriptor is patch"):
+    with pytest.raises(ConfigError, match=r"places\.descriptor is patch"):
         Atlas(other, camera.odometry.mapper.imager, at_once).give(camera.odometry.mapper.map)
