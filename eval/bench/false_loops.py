@@ -2,7 +2,7 @@
 
     python -m evslam.eval.bench.false_loops RECORDING... --out runs/false_loops
 
-Every recording has to show another scene, and needs ground truth. Each is mapped to the end, unless OUT holds its run
+Every recording has to show another scene, but for those named by --same, and needs ground truth. Each is mapped to the end, unless OUT holds its run
 already. Then every keyframe is looked for in every map before it, and among the older keyframes of its own: those that
 look most alike are compared (`places.candidates`), the others have been decided by that. Counted are the pairs that
 pass each stage: alike, a pose of one view by the points of the other, one similarity in both directions; and loops that
@@ -90,11 +90,13 @@ def compare(old: View, new: View, focal: float, loop: LoopConfig, stages: Counte
     return match
 
 
-def between(maps: list[Finished], config: Config) -> tuple[Counter[str], list[dict[str, Any]]]:
+def between(maps: list[Finished], same: list[list[str]], config: Config) -> tuple[Counter[str], list[dict[str, Any]]]:
     """Pairs of keyframes of different scenes that pass each stage, and those that match, which are all wrong."""
     stages, rows = Counter[str](), list[dict[str, Any]]()
     for number, new in enumerate(tqdm(maps, desc="between maps")):
         for old in maps[:number]:
+            if any({old.name, new.name} <= set(names) for names in same):
+                continue
             stages["pairs"] += len(old.views) * len(new.views)
             for index, view in enumerate(new.views):
                 for candidate in old.alike(view, len(old.views), config):
@@ -184,11 +186,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recordings", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/false_loops"), help="runs with the maps")
+    parser.add_argument("--same", nargs="+", action="append", default=[], help="names of recordings of one scene")
     arguments = parser.parse_args()
     maps = [finished(path, arguments.out, CONFIG) for path in tqdm(arguments.recordings, desc="maps")]
     own = {one.name: within(one, CONFIG) for one in tqdm(maps, desc="within maps")}
     confirmed = {one.name: loops(one, CONFIG) for one in tqdm(maps, desc="loops")}
-    stages, matched = between(maps, CONFIG)
+    stages, matched = between(maps, arguments.same, CONFIG)
     lines = curve(maps, {name: each[1] for name, each in own.items()}, CONFIG)
     for line in lines:
         line["matches_between_scenes"] = sum(row["points"] >= line["least_points"] for row in matched)
