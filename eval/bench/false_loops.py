@@ -5,10 +5,10 @@
 Every recording needs ground truth, and has to show another scene, but for those named by --same. Each is mapped to the
 end, unless OUT holds its run already. Then every keyframe is looked for in every map before it, and among the older
 keyframes of its own: those that look most alike are compared (`places.candidates`), the others have been decided by
-that. Counted are the pairs that pass each stage: alike, a pose of one view by the points of the other, one similarity in
-both directions; and loops that a neighbouring keyframe confirms. Within a map a match is wrong if it is off by more than
-a tenth of the depth or 5 degrees. Recall and precision over true revisits come from the maps that see places again.
-Printed as JSON.
+that. Counted are the pairs that pass each stage: alike, a pose of one view by the points of the other, one similarity
+in both directions; and loops that a neighbouring keyframe confirms. Within a map a match is wrong if it is off by more
+than a tenth of the depth or 5 degrees. Recall and precision over true revisits come from the maps that see places
+again. Printed as JSON.
 """
 
 from __future__ import annotations
