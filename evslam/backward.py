@@ -19,17 +19,18 @@ _WITHOUT_IMAGE = 2  # keyframes are that much rarer at frames that have kept no 
 def map_backwards(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config: Config) -> SparseMap:
     """A map that goes on before the first keyframe of another, as far as the points can be followed.
 
-    It begins with the first keyframes of the other, which stay where they are, in reverse order; later ones are
-    earlier in time and adjusted like those of any map, with edges where frames have kept their events.
+    It begins with the keyframes of the other, which stay where they are, in reverse order; later ones are earlier in
+    time and adjusted like those of any map, with edges where frames have kept their events. Keyframes of the other that
+    see the same place, however late, hold them.
 
     Args:
-        map_: is left as it is.
+        map_: finished; is left as it is.
         frames: tracked points before its first keyframe, in the order of time.
         imager: makes edge images.
         config: limits.
     """
     back = map_.snapshot()
-    back.keyframes = [_copied(keyframe) for keyframe in map_.keyframes[config.window.keyframes - 1 :: -1]]
+    back.keyframes = [_copied(keyframe) for keyframe in map_.keyframes[::-1]]
     back.num_given, focal = len(back.keyframes), imager.canvas.focal
     last, failures, since, inliers = back.keyframes[-1].T_cam_world, 0, 0, back.num_seen()
     for frame in frames[::-1]:

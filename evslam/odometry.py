@@ -136,13 +136,17 @@ class Odometry:
         return TrackingState.SPARSE if is_doubtful else TrackingState.TRACKING
 
     def _keep(self, frame: PointFrame) -> None:
-        """For the final poses, in single precision; until there is a map, every few with their events, to go back."""
+        """For the final poses, in single precision; until a start is settled, every few with events, to go back."""
         ids, bearing = frame.ids.astype(np.int32), frame.bearing.astype(np.float32)
-        wanted = not self.is_started and len(self.frames) % self.config.keyframe.min_frames == 0
+        wanted = not self._is_settled(frame.t_us) and len(self.frames) % self.config.keyframe.min_frames == 0
         self.frames.append(PointFrame(frame.t_us, ids, bearing, frame.votes if wanted else None))
         old = len(self.frames) - 1 - _KEPT * self.config.keyframe.min_frames
         if wanted and old >= 0:
             self.frames[old] = replace(self.frames[old], votes=None)
+
+    def _is_settled(self, t_us: int) -> bool:
+        """There is a map whose start is not in doubt any more at a time."""
+        return self.is_started and t_us > self.starting.verify_until_us
 
     @property
     def best_pose(self) -> np.ndarray:
