@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from evslam.backend.places import DIMENSIONS
 from evslam.beside import Worker
 from evslam.config import Config
+from evslam.errors import ConfigError
 from evslam.mapping.edge_image import EdgeImager
 from evslam.multiview.sparse_map import SparseMap
 from evslam.relocaliser import Relocaliser, Return
@@ -50,7 +52,14 @@ class Atlas:
         return any(segment.map.num_given for segment in self.segments)
 
     def give(self, map_: SparseMap) -> None:
-        """The map of an earlier recording, whose keyframes have earlier times and other tracks."""
+        """The map of an earlier recording, whose keyframes have earlier times and other tracks.
+
+        Raises:
+            ConfigError: its places are described in another way.
+        """
+        kind = self.relocaliser.config.places.descriptor
+        if {keyframe.look.shape[1] for keyframe in map_.keyframes if keyframe.look is not None} - {DIMENSIONS[kind]}:
+            raise ConfigError(f"places.descriptor is {kind}, the given map was made with another; use the same")
         self.segments.append(Segment(map_, []))
         self._seek()
 

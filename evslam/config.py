@@ -58,6 +58,7 @@ T = TypeVar("T")
 
 MODES = ("auto", "rotation", "6dof")
 EDGE_OBJECTIVES = ("search", "alignment", "contrast", "none")
+DESCRIPTORS = ("sift", "patch")
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the compiled one, where there is one
@@ -101,6 +102,7 @@ class Config:
         for name, value, choices in (
             ("mode", self.mode, MODES),
             ("edge_pose.objective", self.edge_pose.objective, EDGE_OBJECTIVES),
+            ("places.descriptor", self.places.descriptor, DESCRIPTORS),
         ):
             if value not in choices:
                 raise ConfigError(f"{name} is {value!r}; choose one of {', '.join(choices)}")

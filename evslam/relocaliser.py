@@ -64,10 +64,12 @@ class Return:
     Attributes:
         links: of the tracks.
         pose: of the frame.
+        keyframe: of the map, that shows the same.
     """
 
     links: Links
     pose: PointPose
+    keyframe: int
 
 
 _CLASSES = (PointFrame, Links)
@@ -77,7 +79,8 @@ class Relocaliser:
     """Looks at a frame now and then, in keyframes of maps that look alike, and is sure when two frames agree.
 
     A place counts if many points of a keyframe agree with one pose, and if the edges of its neighbours lie where this
-    pose has them. It is confirmed if the frame's tracks, carried on to the next frame, tell the pose found there.
+    pose has them, and hold it: where little of the map is in view, it may be off by a tenth of the depth. It is
+    confirmed if the frame's tracks, carried on to the next frame, tell the pose found there.
 
     Args:
         config: resolved configuration.
@@ -165,7 +168,7 @@ class Relocaliser:
 
     def _by_edges(self, map_: SparseMap, place: Place, frame: PointFrame) -> tuple[float, Place] | None:
         """A place by the edges around its keyframe, and which share of those in view lie where they should; None if too
-        few do."""
+        few do, or if they leave the position open."""
         assert frame.votes is not None
         search = self.config.search
         near = range(place.keyframe - search.neighbours, place.keyframe + search.neighbours + 1)
@@ -183,6 +186,9 @@ class Relocaliser:
         share = float(sharp.sum()) / max(edges_in_view(self.imager, hosts, fit.T_cam_world), 1)
         if sharp.mean() < search.min_sharp_share or share < search.min_edge_share:
             return None
+        spread = float(np.sqrt(np.trace(fit.covariance[:3, :3])))
+        if not spread < search.max_sigma * _median_depth(fit.T_cam_world, place.points):
+            return None
         return share, replace(place, T_cam_world=fit.T_cam_world)
 
     def _judge(self, asked: PointFrame, frame: PointFrame) -> Return | None:
@@ -196,7 +202,7 @@ class Relocaliser:
         if first is None or first.number != number or not self._confirms(first, place, asked):
             return None
         pose = self._pose(frame, self.first, place.T_cam_world)
-        return None if pose is None else Return(self.first, pose)
+        return None if pose is None else Return(self.first, pose, place.keyframe)
 
     def _links(self, number: int, place: Place, frame: PointFrame) -> Links:
         """Tracks that lie at a landmark are this; the others have the depth of their surroundings."""
@@ -227,10 +233,14 @@ class Relocaliser:
         if carried is None:
             return False
         both = np.stack([carried.T_cam_world, place.T_cam_world])
-        _, depth = seen_from(place.T_cam_world, place.points)
-        apart = float(np.linalg.norm(np.diff(centres(both), axis=0))) / max(float(np.median(depth)), NEAR)
+        apart = float(np.linalg.norm(np.diff(centres(both), axis=0)))
+        apart /= _median_depth(place.T_cam_world, place.points)
         turn = Rotation.from_matrix(both[0, :3, :3] @ both[1, :3, :3].T).magnitude()
         return max(apart, float(turn)) < self.config.search.max_deviation
+
+
+def _median_depth(T_cam_world: np.ndarray, points: np.ndarray) -> float:
+    return max(float(np.median(seen_from(T_cam_world, points)[1])), NEAR)
 
 
 def _nearest_pairs(one: np.ndarray, other: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:

@@ -166,6 +166,7 @@ class PlacesConfig:
     Attributes:
         neighbours: keyframes before and after whose map points it may show.
         cell_px: one point of each cell is described.
+        descriptor: sift, or patch: grey values as they are.
         patch_px: SIFT's diameter of a point.
         words: of the vocabulary by which keyframes that look alike are found.
         candidates: keyframes that are looked at for each one, the most alike first ...
@@ -176,6 +177,7 @@ class PlacesConfig:
 
     neighbours: int
     cell_px: float
+    descriptor: str
     patch_px: float
     words: int
     candidates: int
@@ -201,6 +203,7 @@ class SearchConfig:
         edge_radius_px: ... so far across them, in each round; there must be at least ...
         min_edges: ... so many, of which those within `EdgePoseConfig.sharp_px` of where they should be ...
         min_sharp_share, min_edge_share: ... are this share of those found, and of those in view.
+        max_sigma: standard deviation of the position by the edges, in median depths.
         max_deviation: between a place and the tracks carried on from the place before, in rad and in median depths.
         link_px: a track so close to a landmark is the same.
     """
@@ -220,6 +223,7 @@ class SearchConfig:
     min_edges: int
     min_sharp_share: float
     min_edge_share: float
+    max_sigma: float
     max_deviation: float
     link_px: float
 

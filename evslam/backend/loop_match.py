@@ -68,7 +68,7 @@ def see_points(
 
     Args:
         view: points with depth.
-        bearing: (K, 2) what the other camera sees; descriptor: (K, 128) of it.
+        bearing: (K, 2) what the other camera sees; descriptor: (K, D) of it.
         focal: pixels per unit of bearing.
         config: limits.
 

@@ -25,7 +25,7 @@ class Glimpse:
 
     Attributes:
         bearing: (N, 2) float64, the strongest edge of each cell, the strongest first.
-        descriptor: (N, 128) float32, see `places.describe`.
+        descriptor: (N, D) float32, see `places.describe`.
     """
 
     bearing: np.ndarray
@@ -52,7 +52,7 @@ def glimpse_of(signed: np.ndarray, canvas: Canvas, most: int, config: PlacesConf
     chosen = chosen[height[chosen] > 0]
     x, y = chosen % columns * cell + best[chosen] % cell, chosen // columns * cell + best[chosen] // cell
     pixel = np.stack([x, y], 1).astype(float)
-    return Glimpse(canvas.bearings(pixel), describe(signed, pixel, config.patch_px))
+    return Glimpse(canvas.bearings(pixel), describe(signed, pixel, config))
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class PlaceIndex:
         return (place for place in found if place is not None)
 
     def alike(self, descriptor: np.ndarray) -> list[int]:
-        """Keyframes that look most like an image with these descriptors (N, 128), the strongest first."""
+        """Keyframes that look most like an image with these descriptors (N, D), the strongest first."""
         if not self._keyframes or not len(descriptor):
             return []
         search = self.settings.search

@@ -2,6 +2,7 @@
 
 Descriptions are SIFT (Lowe, IJCV 2004; square roots as by Arandjelovic and Zisserman, CVPR 2012), upright, of a fixed
 size, at the projected map points on the leaky signed event image. That image depends little on the direction of motion.
+For comparison there are plain patches of it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from evslam.multiview.sparse_map import SparseMap
 from evslam.settings_mapping import PlacesConfig
 
 _NEAR = 1e-6
+_PATCH_SIDE = 11  # samples
+DIMENSIONS = {"sift": 128, "patch": _PATCH_SIDE**2}  # of descriptors, by `PlacesConfig.descriptor`
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class View:
         points: (N, 3) float64, map points in the camera frame.
         bearing: (N, 2) float64, their (X / Z, Y / Z).
         landmark: (N,) int64, -1 for points on edges.
-        descriptor: (N, 128) float32 of unit length.
+        descriptor: (N, D) float32 of unit length.
     """
 
     points: np.ndarray
@@ -63,23 +66,44 @@ def view_of(map_: SparseMap, index: int, canvas: Canvas, config: PlacesConfig) -
     cell = (pixel[shown] / config.cell_px).astype(np.int64)
     chosen = shown[np.unique(cell[:, 1] * canvas.width + cell[:, 0], return_index=True)[1]]
     points = points[chosen]
-    descriptor = describe(keyframe.signed, pixel[chosen], config.patch_px)
+    descriptor = describe(keyframe.signed, pixel[chosen], config)
     return View(points, points[:, :2] / points[:, 2:], landmark[chosen], descriptor)
 
 
-def describe(image: np.ndarray, pixel: np.ndarray, patch_px: float) -> np.ndarray:
-    """Descriptors (N, 128) float32 of unit length of places (N, 2) in an image (H, W) uint8.
+def describe(image: np.ndarray, pixel: np.ndarray, config: PlacesConfig) -> np.ndarray:
+    """Descriptors (N, D) float32 of unit length of places (N, 2) in an image (H, W) uint8.
 
     Args:
         image: see `PointFrame.signed`.
         pixel: (x, y).
-        patch_px: diameter of a place in the sense of SIFT; the patch that is looked at is about six times as wide.
+        config: kind and size of the patches.
     """
+    kind = sift if config.descriptor == "sift" else plain_patches
+    return kind(image, pixel.reshape(-1, 2), config.patch_px)
+
+
+def sift(image: np.ndarray, pixel: np.ndarray, patch_px: float) -> np.ndarray:
+    """SIFT (N, 128); a patch is about six times as wide as `patch_px`."""
     if not len(pixel):
-        return np.zeros((0, 128), np.float32)
+        return np.zeros((0, DIMENSIONS["sift"]), np.float32)
     places = [cv2.KeyPoint(float(x), float(y), patch_px, 0.0) for x, y in pixel]
     _, found = cv2.SIFT.create().compute(image, places)
     return np.asarray(np.sqrt(found / np.maximum(found.sum(1, keepdims=True), 1.0)), np.float32)
+
+
+def plain_patches(image: np.ndarray, pixel: np.ndarray, patch_px: float) -> np.ndarray:
+    """Grey values (N, 121) of patches as wide as those of SIFT, less their mean."""
+    step = 6 * patch_px / _PATCH_SIDE
+    smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), step / 2)
+    offset = step * (np.arange(_PATCH_SIDE) - (_PATCH_SIDE - 1) / 2)
+    across, down = np.meshgrid(offset, offset)
+    x = (pixel[:, :1] + across.ravel()).astype(np.float32)
+    y = (pixel[:, 1:] + down.ravel()).astype(np.float32)
+    if not len(pixel):
+        return x
+    found = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    found -= found.mean(1, keepdims=True)
+    return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), _NEAR))
 
 
 class Vocabulary:
@@ -88,7 +112,7 @@ class Vocabulary:
     The vector sums, for each word, how the descriptors differ from it (VLAD; Jegou et al., CVPR 2010).
 
     Args:
-        descriptor: (N, 128) of the recording itself.
+        descriptor: (N, D) of the recording itself.
         num_words: of the vocabulary.
         seed: of the choice.
     """
@@ -101,7 +125,7 @@ class Vocabulary:
         self.words = cv2.kmeans(sample, num_words, None, criteria, 1, cv2.KMEANS_RANDOM_CENTERS)[2]
 
     def summary(self, descriptor: np.ndarray) -> np.ndarray:
-        """(num_words * 128,) float32 of unit length of a view's descriptors (N, 128)."""
+        """(num_words * D,) float32 of unit length of a view's descriptors (N, D)."""
         word = (descriptor @ self.words.T - 0.5 * (self.words**2).sum(1)).argmax(1)
         total = np.zeros_like(self.words)
         np.add.at(total, word, descriptor - self.words[word])

@@ -28,7 +28,7 @@ class Keyframe:
         usable: (N,) bool, whether the observation may serve to triangulate its track.
         image: edge image; edges: points on its edges; None where there is none.
         signed: (H, W) uint8, see `PointFrame`: what the place looks like; None where there is none.
-        look: (K, 128) float16, descriptors of `signed` where it is steepest; None where there are none.
+        look: (K, D) float16, descriptors of `signed` where it is steepest; None where there are none.
         stretch: of tracking without a loss; between two of them the camera may have been anywhere.
         unit: by which its surroundings have grown since it was made.
     """

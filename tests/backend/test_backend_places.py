@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from evslam.backend.loop_match import match_views
 from evslam.backend.match_kernels import clear_matches, near_matches
 from evslam.backend.places import View, Vocabulary, describe
 from evslam.backend.two_way_fit import Sight, fit_two_ways
+from evslam.config import DESCRIPTORS
 from evslam.geometry.similarity import Similarity
 from tests.map_scenes import CONFIG, FOCAL, cloud
 
@@ -48,24 +51,25 @@ def two_views(rng: np.random.Generator, common: int, others: int = 60) -> tuple[
     return views[0], views[1]
 
 
-def test_description_moves_with_the_image_and_does_not_care_for_contrast() -> None:
-    image, places = texture(), grid()
-    first = describe(image, places, 6.0)
+@pytest.mark.parametrize("kind", DESCRIPTORS)
+def test_description_moves_with_the_image_and_does_not_care_for_contrast(kind: str) -> None:
+    image, places, config = texture(), grid(), replace(CONFIG.places, descriptor=kind)
+    first = describe(image, places, config)
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, atol=1e-2)
-    moved = describe(np.roll(image, (3, -8), (0, 1)), places + np.array([-8, 3]), 6.0)
+    moved = describe(np.roll(image, (3, -8), (0, 1)), places + np.array([-8, 3]), config)
     np.testing.assert_allclose(moved, first, atol=0.02)
-    flat = describe((128 + (image.astype(float) - 128) / 2).astype(np.uint8), places, 6.0)
+    flat = describe((128 + (image.astype(float) - 128) / 2).astype(np.uint8), places, config)
     assert (np.sum(flat * first, 1) > 0.98).all()
-    near = describe(image, places + 1.0, 6.0)
-    apart = describe(texture(1), places, 6.0)
+    near = describe(image, places + 1.0, config)
+    apart = describe(texture(1), places, config)
     assert (np.sum(near * first, 1) > np.sum(apart * first, 1) + 0.05).all()
 
 
 def test_description_tells_the_direction_of_a_gradient() -> None:
     ramp = np.tile(np.arange(240, dtype=np.uint8), (180, 1))
-    bins = describe(ramp, np.array([[120.0, 90.0]]), 6.0)[0].reshape(16, 8) ** 2
+    bins = describe(ramp, np.array([[120.0, 90.0]]), CONFIG.places)[0].reshape(16, 8) ** 2
     np.testing.assert_allclose(bins.sum(0) / bins.sum(), np.eye(8)[0], atol=0.02)
-    assert describe(ramp, np.zeros((0, 2)), 6.0).shape == (0, 128)
+    assert describe(ramp, np.zeros((0, 2)), CONFIG.places).shape == (0, 128)
 
 
 def test_summaries_tell_views_apart() -> None:
