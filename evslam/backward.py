@@ -7,6 +7,7 @@ from copy import copy
 import numpy as np
 
 from evslam.config import Config
+from evslam.frame_poses import whole
 from evslam.growth import grow
 from evslam.mapping.edge_image import EdgeImager
 from evslam.multiview.sparse_map import Keyframe, SparseMap
@@ -25,7 +26,7 @@ def map_backwards(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager,
 
     Args:
         map_: finished; is left as it is.
-        frames: tracked points before its first keyframe, in the order of time.
+        frames: tracked points before its first keyframe, in the order of time; may be compact.
         imager: makes edge images.
         config: limits.
     """
@@ -33,7 +34,7 @@ def map_backwards(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager,
     back.keyframes = [_copied(keyframe) for keyframe in map_.keyframes[::-1]]
     back.num_given, focal = len(back.keyframes), imager.canvas.focal
     last, failures, since, inliers = back.keyframes[-1].T_cam_world, 0, 0, back.num_seen()
-    for frame in frames[::-1]:
+    for frame in map(whole, frames[::-1]):
         pose = pose_from_points(frame, [last], back, focal, config.pose)
         if pose is None:
             failures += 1

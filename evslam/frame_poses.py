@@ -21,6 +21,11 @@ def compact(frame: PointFrame, last: PointFrame | None) -> PointFrame:
     return PointFrame(frame.t_us, ids, bearing, frame.votes)
 
 
+def whole(frame: PointFrame) -> PointFrame:
+    """A compact frame with the types that tracking has: int64 and double precision."""
+    return replace(frame, ids=frame.ids.astype(np.int64), bearing=frame.bearing.astype(float))
+
+
 def placed_frames(
     map_: SparseMap, frames: list[PointFrame], focal: float, config: Config
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -30,15 +35,15 @@ def placed_frames(
 
     Args:
         map_: is left as it is.
-        frames: in the order of time, those of keyframes among them.
+        frames: in the order of time, those of keyframes among them; may be compact.
         focal: pixels per unit of bearing.
         config: limits.
     """
-    whole = [replace(each, ids=each.ids.astype(np.int64), bearing=each.bearing.astype(float)) for each in frames]
+    frames = [whole(frame) for frame in frames]
     key_us = np.array([keyframe.t_us for keyframe in map_.keyframes])
     by_time = {keyframe.t_us: keyframe.T_cam_world for keyframe in map_.keyframes}
     found: dict[int, np.ndarray] = {}
-    for order in (whole, whole[::-1]):
+    for order in (frames, frames[::-1]):
         last: np.ndarray | None = None
         for frame in order:
             start = by_time.get(frame.t_us, last)

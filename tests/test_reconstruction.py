@@ -76,6 +76,8 @@ def test_before_the_first_keyframe_the_map_grows_backwards() -> None:
     assert errors[:, 1].max() < 0.5
     assert len(map_.keyframes) == len(KEYS)
     assert len(map_.points) == known.sum()
+    _, by_compact = final_poses(map_, [compact(frame, None) for frame in early + whole[3:]], IMAGER, config)
+    assert np.abs(by_compact - poses).max() < 1e-4
 
 
 def test_a_map_that_places_no_frame_gives_no_pose() -> None:

@@ -134,7 +134,9 @@ class SparseMap:
 
     def forget(self, ids: np.ndarray) -> None:
         """Past observations of these tracks serve no triangulation any more."""
-        first = ids.min(initial=np.iinfo(np.int64).max)
+        if not len(ids):
+            return
+        first = ids.min()
         for keyframe in self.keyframes:
             if keyframe.ids.max(initial=-1) < first:
                 continue
