@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from evslam.config import Config, dump_config
@@ -58,7 +59,8 @@ def run(options: RunOptions, config: Config) -> dict[str, Any]:
     checkpoint = _checkpoint(out, config) if options.resume else None
     (out / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     (out / "versions.txt").write_text("".join(f"{k}: {v}\n" for k, v in versions().items()), encoding="utf-8")
-    with _logging_to(out / "run.log", append=checkpoint is not None):
+    log_file = _logging_to(out / "run.log", append=checkpoint is not None)
+    with threadpool_limits(limits=config.run.threads), log_file:  # idle threads of matrix libraries only cost
         mode = checkpoint["mode"] if checkpoint else _mode(session, config, options)
         latency_us = round(1000 * config.sensor.latency_ms)
         writer = RunWriter(out, latency_us, resume=checkpoint is not None)
