@@ -41,12 +41,7 @@ def _add_run(commands: Any) -> None:
     run = commands.add_parser("run", help="run SLAM on a recording")
     run.add_argument("recording", type=Path, help="folder or file; the format is recognised by content")
     run.add_argument("--mode", help="auto (default), rotation or 6dof")
-    run.add_argument("--config", type=Path, help="YAML file with keys to change")
-    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one configuration key")
-    run.add_argument("--calib", type=Path, help="calibration file instead of the recording's own; FILE#CAMERA")
-    run.add_argument("--fov", type=float, metavar="DEG", help="without calibration: horizontal field of view")
-    run.add_argument("--start", type=float, default=0.0, metavar="S", help="seconds to skip at the beginning")
-    run.add_argument("--duration", type=float, metavar="S", help="seconds to process")
+    _add_what_is_processed(run)
     run.add_argument("--out", type=Path, help="folder to write (default: runs/NAME)")
     run.add_argument("--seed", type=int, help="random seed")
     run.add_argument("--map", type=Path, help="folder or map.pt of an earlier run, to be found in (6dof only)")
@@ -68,14 +63,18 @@ def _add_egomotion(commands: Any) -> None:
     egomotion.add_argument("--kernel", help="bin kernel (default: that of the tracker)")
     egomotion.add_argument("--gradient", help="gradient estimator (default: that of the tracker)")
     egomotion.add_argument("--optimiser", default="newton", help="maximiser (default: newton)")
-    egomotion.add_argument("--config", type=Path, help="YAML file with keys to change")
-    egomotion.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key")
-    egomotion.add_argument("--calib", type=Path, help="calibration file instead of the recording's own; FILE#CAMERA")
-    egomotion.add_argument("--fov", type=float, metavar="DEG", help="without calibration: horizontal field of view")
-    egomotion.add_argument("--start", type=float, default=0.0, metavar="S", help="seconds to skip at the beginning")
-    egomotion.add_argument("--duration", type=float, metavar="S", help="seconds to process")
+    _add_what_is_processed(egomotion)
     egomotion.add_argument("--out", type=Path, help="folder to write (default: runs/NAME_egomotion)")
     egomotion.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
+
+
+def _add_what_is_processed(command: Any) -> None:
+    command.add_argument("--config", type=Path, help="YAML file with keys to change")
+    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one configuration key")
+    command.add_argument("--calib", type=Path, help="calibration file instead of the recording's own; FILE#CAMERA")
+    command.add_argument("--fov", type=float, metavar="DEG", help="without calibration: horizontal field of view")
+    command.add_argument("--start", type=float, default=0.0, metavar="S", help="seconds to skip at the beginning")
+    command.add_argument("--duration", type=float, metavar="S", help="seconds to process")
 
 
 def _add_results(commands: Any) -> None:
