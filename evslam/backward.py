@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from copy import copy
-
 import numpy as np
 
 from evslam.config import Config
 from evslam.frame_poses import whole
 from evslam.growth import grow
 from evslam.mapping.edge_image import EdgeImager
-from evslam.multiview.sparse_map import Keyframe, SparseMap
+from evslam.multiview.sparse_map import SparseMap
 from evslam.tracking.point_pose import leaves_keyframe, pose_from_points
 from evslam.types import PointFrame
 
@@ -31,7 +29,7 @@ def map_backwards(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager,
         config: limits.
     """
     back = map_.snapshot()
-    back.keyframes = [_copied(keyframe) for keyframe in map_.keyframes[::-1]]
+    back.keyframes = [keyframe.copy() for keyframe in map_.keyframes[::-1]]
     back.num_given, focal = len(back.keyframes), imager.canvas.focal
     last, failures, since, inliers = back.keyframes[-1].T_cam_world, 0, 0, back.num_seen()
     for frame in map(whole, frames[::-1]):
@@ -53,9 +51,3 @@ def map_backwards(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager,
     back.keyframes.reverse()
     back.num_given = 0  # those that stayed are the last ones now
     return back
-
-
-def _copied(keyframe: Keyframe) -> Keyframe:
-    own = copy(keyframe)
-    own.landmark, own.usable = keyframe.landmark.copy(), keyframe.usable.copy()
-    return own

@@ -59,6 +59,7 @@ T = TypeVar("T")
 MODES = ("auto", "rotation", "6dof")
 EDGE_OBJECTIVES = ("search", "alignment", "contrast", "none")
 DESCRIPTORS = ("sift", "patch")
+EDGE_PULLS = ("search", "dense")
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the compiled one, where there is one
@@ -103,6 +104,7 @@ class Config:
             ("mode", self.mode, MODES),
             ("edge_pose.objective", self.edge_pose.objective, EDGE_OBJECTIVES),
             ("places.descriptor", self.places.descriptor, DESCRIPTORS),
+            ("refine.edges", self.refine.edges, EDGE_PULLS),
         ):
             if value not in choices:
                 raise ConfigError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
@@ -113,6 +115,7 @@ class Config:
                     raise ConfigError(f"{section}.{name} is {value}; give a finite number above zero")
         _check_panoramas(self.adjust, self.relocalise, self.map)
         _check_tracker(self.tracker)
+        _check_held_out(self.refine.held_out, self.link.offsets)
 
 
 _POSITIVE = {
@@ -155,6 +158,14 @@ def _check_tracker(tracker: TrackerConfig) -> None:
         raise ConfigError(f"tracker.coarse_margin is {tracker.coarse_margin}; give a share in [0, 1]")
     if not 0 <= tracker.coarse_blur < math.inf:
         raise ConfigError(f"tracker.coarse_blur is {tracker.coarse_blur}; give 0 or more bins")
+
+
+def _check_held_out(held_out: tuple[int, ...], offsets: tuple[int, ...]) -> None:
+    for offset in held_out:
+        if offset in (0, *offsets):
+            raise ConfigError(
+                f"refine.held_out holds {offset}; give others than 0 and those of link.offsets, {list(offsets)}"
+            )
 
 
 def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:

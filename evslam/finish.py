@@ -20,7 +20,7 @@ from evslam.inertial.world import MetricWorld
 from evslam.map_file import MAP_FILE, save_map
 from evslam.multiview.sparse_map import SparseMap
 from evslam.outputs import RunWriter, write_panorama, write_points
-from evslam.reconstruction import final_poses, map_points, refine
+from evslam.reconstruction import Refinement, final_poses, map_points, refine
 from evslam.segments import Segment, join_by_places
 from evslam.slam import RotationSlam, SpatialSlam
 from evslam.types import PointMap, Trajectory
@@ -54,10 +54,10 @@ def finish_spatial(
     """
     online, odometry = writer.online(), slam.odometry
     placed: list[Trajectory] = []
-    closures, segments = [], _of_one_world(join_by_places(odometry.all_segments(), slam.canvas, config))
+    refined, segments = list[Refinement](), _of_one_world(join_by_places(odometry.all_segments(), slam.canvas, config))
     for segment in segments:
         if config.refine.use:
-            closures.append(refine(segment.map, odometry.mapper.imager, config))
+            refined.append(refine(segment.map, odometry.mapper.imager, config))
             placed.append(_in_order(*final_poses(segment.map, segment.frames, odometry.mapper.imager, config)))
     keyframes = [each for segment in segments for each in segment.map.keyframes[segment.map.num_given :]]
     figures: dict[str, Any] = {"map_points": 0, "keyframes": len(keyframes), "starts": odometry.num_starts}
@@ -67,8 +67,9 @@ def finish_spatial(
     figures |= {"relocalisations": atlas.num_returns, "searches": atlas.relocaliser.num_attempts}
     online_loops = odometry.mapper.closer.closed
     num_online = sum(each.num_loops for each in online_loops)
-    figures |= {"loops": num_online + sum(each.closed for each in closures)}
-    figures |= {"loops_found": num_online + sum(each.found for each in closures)}
+    figures |= {"loops": num_online + sum(each.loops_closed for each in refined)}
+    figures |= {"loops_found": num_online + sum(each.loops_found for each in refined)}
+    figures["refinements"] = [each.figures() for each in refined]
     figures["loops_online"] = [asdict(each) for each in online_loops]
     final, latency_ms = _joined(placed) if placed else online, None
     if imu is not None:

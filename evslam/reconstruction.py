@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import logging
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,22 +15,44 @@ from evslam.beside import two_at_a_time
 from evslam.config import Config
 from evslam.frame_poses import placed_frames
 from evslam.geometry.canvas import Canvas
+from evslam.mapping.edge_ascent import climb_edges
 from evslam.mapping.edge_image import EdgeImager
+from evslam.mapping.edge_match import match_edges
 from evslam.mapping.edge_tracks import edges_agree, link_edges, sweep_keyframe
+from evslam.mapping.held_out import Agreement, agreement, held_out
+from evslam.multiview.bundle import BundleResult
 from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.sparse_map import SparseMap
 from evslam.types import PointFrame, PointMap
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
-class Closure:
-    """Loops that were found in a map, and those that its pose graph agreed with."""
+class Refinement:
+    """What became of a map at its end.
 
-    found: int
-    closed: int
+    Attributes:
+        loops_found: between its keyframes; loops_closed: those that its pose graph agreed with.
+        status: of the adjustment: "accepted", "rejected" (held-out edges agree worse: the map is as it was before it),
+            or "unchecked" (too few of them to tell: it stands).
+        held_out: how held-out edges agree.
+        costs: of each stretch and round, the status of the solver, and the cost at the start and after each step.
+    """
+
+    loops_found: int
+    loops_closed: int
+    status: str
+    held_out: Agreement
+    costs: list[tuple[str, tuple[float, ...]]]
+
+    def figures(self) -> dict[str, Any]:
+        """For metrics.json."""
+        costs = [{"status": status, "cost": cost} for status, cost in self.costs]
+        return {"status": self.status, "held_out_edges": asdict(self.held_out), "adjustments": costs}
 
 
-def refine(map_: SparseMap, imager: EdgeImager, config: Config) -> Closure:
+def refine(map_: SparseMap, imager: EdgeImager, config: Config) -> Refinement:
     """Measure all edges anew with the neighbours on both sides, close loops, and adjust all keyframes."""
     two_at_a_time(lambda index: sweep_keyframe(map_, index, imager, config.link), range(len(map_.keyframes)))
     loops: list[Loop] = []
@@ -39,13 +63,25 @@ def refine(map_: SparseMap, imager: EdgeImager, config: Config) -> Closure:
 
         loops = find_loops(map_, imager.canvas, config.places, config.loop, config.seed, agree)
     closed = close_loops(map_, loops, imager.canvas, config.loop) if loops else []
+    rounds = config.refine.rounds + bool(closed)  # a bent map needs one more
+    before, kept = held_out(map_, imager, config.refine.held_out), map_.copy()
+    results = _adjust(map_, imager, config, rounds)
+    judged = agreement(before, held_out(map_, imager, config.refine.held_out))
+    status = judged.verdict(config.refine.min_held_out)
+    if status == "rejected":
+        map_.restore(kept)
+        log.warning("the adjustment of the map is taken back: it makes edges held out of it agree worse, %s", judged)
+    return Refinement(len(loops), len(closed), status, judged, [(each.status, each.history) for each in results])
+
+
+def _adjust(map_: SparseMap, imager: EdgeImager, config: Config, rounds: int) -> list[BundleResult]:
+    """All keyframes; edges pull as configured."""
+    look = climb_edges if config.refine.edges == "dense" else match_edges
 
     def link(views: list[int], is_free: np.ndarray) -> EdgeLinks | None:
-        return link_edges(map_, views, is_free, imager, config.link)
+        return link_edges(map_, views, is_free, imager, config.link, look)
 
-    again = replace(config.refine, rounds=config.refine.rounds + bool(closed))  # a bent map needs one more
-    refine_map(map_, link, imager.canvas.focal, config.window, again)
-    return Closure(len(loops), len(closed))
+    return refine_map(map_, link, imager.canvas.focal, config.window, replace(config.refine, rounds=rounds))
 
 
 def final_poses(

@@ -61,11 +61,19 @@ class RefineConfig:
         use: do it.
         keyframes: that are adjusted at a time.
         rounds: of looking for edges and adjusting.
+        edges: how they pull: "search" looks for each along its normal, "dense" climbs the edge image by functional
+            backpropagation.
+        held_out: keyframes before and after its host in which an edge does not take part, though they are near: an
+            adjustment is judged by what they see.
+        min_held_out: edges found there without which it is not judged.
     """
 
     use: bool
     keyframes: int
     rounds: int
+    edges: str
+    held_out: tuple[int, ...]
+    min_held_out: int
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,8 @@ def test_values_of_the_wrong_type_are_errors(override: str, message: str) -> Non
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("refine.edges=pull", "refine.edges is 'pull'; choose one of search, dense"),
+        ("refine.held_out=[-6, 9]", "refine.held_out holds -6; give others than 0 and those of link.offsets"),
         ("mode=fly", "mode is 'fly'; choose one of auto, rotation, 6dof"),
         ("batch.num_events=0", "batch.num_events is 0; give a finite number above zero"),
         ("batch.max_duration_s=-1.0", "batch.max_duration_s is -1.0; give a finite number above zero"),

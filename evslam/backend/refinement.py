@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from evslam.backend.window import Window, adjust_window, choose_window
+from evslam.multiview.bundle import BundleResult
 from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings_mapping import RefineConfig, WindowConfig
@@ -17,7 +18,9 @@ Link = Callable[[list[int], np.ndarray], EdgeLinks | None]
 _SMALL = 1e-12
 
 
-def refine_map(map_: SparseMap, link: Link, focal: float, limits: WindowConfig, config: RefineConfig) -> None:
+def refine_map(
+    map_: SparseMap, link: Link, focal: float, limits: WindowConfig, config: RefineConfig
+) -> list[BundleResult]:
     """Adjust all keyframes, in overlapping stretches where they are many; the edges are found anew in each round.
 
     All others that see a stretch's landmarks hold it, not only its neighbours: a loop would open again.
@@ -28,11 +31,17 @@ def refine_map(map_: SparseMap, link: Link, focal: float, limits: WindowConfig, 
         focal: pixels per unit of bearing.
         limits: of the solver and of what fits.
         config: rounds and size.
+
+    Returns:
+        of each adjustment, in their order; a stretch with too few observations has none.
     """
-    sizes = replace(limits, max_fixed=len(map_.keyframes))
+    sizes, results = replace(limits, max_fixed=len(map_.keyframes)), list[BundleResult]()
     for _ in range(config.rounds):
         for window in _stretches(map_, config.keyframes, sizes):
-            adjust_window(map_, window, focal, limits, link(window.views, window.is_free))
+            result = adjust_window(map_, window, focal, limits, link(window.views, window.is_free))
+            if result is not None:
+                results.append(result)
+    return results
 
 
 def _stretches(map_: SparseMap, size: int, limits: WindowConfig) -> list[Window]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from evslam.multiview.edges import EdgeImage
 from evslam.multiview.observations import Observations
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings_mapping import LinkConfig
+
+Look = Callable[[EdgeImager, list[np.ndarray], list[EdgeImage], list[tuple[int, int]], np.ndarray, int], list[Match]]
 
 _MIN_VIEWS = 2  # besides the host
 _MIN_LANDMARKS = 10
@@ -50,11 +53,16 @@ def _revisits(map_: SparseMap) -> defaultdict[int, list[int]]:
 
 
 def link_edges(
-    map_: SparseMap, views: list[int], is_free: np.ndarray, imager: EdgeImager, config: LinkConfig
+    map_: SparseMap,
+    views: list[int],
+    is_free: np.ndarray,
+    imager: EdgeImager,
+    config: LinkConfig,
+    look: Look = match_edges,
 ) -> EdgeLinks | None:
     """Edges of the free keyframes among `views`, as seen by others of them, and what free keyframes see of the edges of
-    older keyframes that look at the same place; None if there are none."""
-    links, revisits, lines = _Links(map_, views, imager, config), _revisits(map_), Sightlines.of(map_)
+    older keyframes that look at the same place; None if there are none. `look` finds edges in other keyframes."""
+    links, revisits, lines = _Links(map_, views, imager, config, look), _revisits(map_), Sightlines.of(map_)
     asked: list[tuple[int, list[int], list[int]]] = []  # a free keyframe, where to look for its edges, older ones
     for view, free in zip(views, is_free, strict=True):
         if free:
@@ -86,8 +94,10 @@ def _limits(config: LinkConfig) -> tuple[float, float]:
 class _Links:
     """Collects the parts of `EdgeLinks`."""
 
-    def __init__(self, map_: SparseMap, views: list[int], imager: EdgeImager, config: LinkConfig) -> None:
-        self.map, self.imager, self.config = map_, imager, config
+    def __init__(
+        self, map_: SparseMap, views: list[int], imager: EdgeImager, config: LinkConfig, look: Look = match_edges
+    ) -> None:
+        self.map, self.imager, self.config, self.look = map_, imager, config, look
         self.number_of = {view: number for number, view in enumerate(views)}
         self.matches: dict[tuple[int, int], Match] = {}  # of host and target
         self.seen: list[tuple[np.ndarray, ...]] = []  # view, point, pixel, normal
@@ -114,7 +124,7 @@ class _Links:
         )
         T = T_target_world @ inverse(T_world_host)
         lines, radius = list(self._lines.values()), self.imager.config.match_px
-        found = match_edges(self.imager, lines, list(images.values()), numbers, T, radius)
+        found = self.look(self.imager, lines, list(images.values()), numbers, T, radius)
         self.matches = dict(zip(usable, found, strict=True))
 
     def add_host(self, host: int, targets: list[int]) -> None:

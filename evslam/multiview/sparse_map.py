@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -53,6 +54,12 @@ class Keyframe:
     def rows_of(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Row of each track (M,) in this keyframe, and whether it is there (M,) bool."""
         return rows_of(self.ids, ids)
+
+    def copy(self) -> Keyframe:
+        """The same, with landmarks of its own; what a change replaces as a whole is shared."""
+        own = copy(self)
+        own.landmark, own.usable = self.landmark.copy(), self.usable.copy()
+        return own
 
     def move(self, T_world_cam: Similarity) -> None:
         """To another place (one similarity); its scale is that of the surroundings, by which edges get farther."""
@@ -121,10 +128,22 @@ class SparseMap:
 
     def snapshot(self) -> SparseMap:
         """Points and tracks as they are now, without keyframes: what poses are estimated from while the map changes."""
-        copy = SparseMap()
-        copy.points, copy.alive, copy.firm = self.points.copy(), self.alive.copy(), self.firm.copy()
-        copy._landmark_of_track = self._landmark_of_track.copy()
-        return copy
+        other = SparseMap()
+        other.points, other.alive, other.firm = self.points.copy(), self.alive.copy(), self.firm.copy()
+        other._landmark_of_track = self._landmark_of_track.copy()
+        return other
+
+    def copy(self) -> SparseMap:
+        """The same, which changes on its own."""
+        other = self.snapshot()
+        other.keyframes = [keyframe.copy() for keyframe in self.keyframes]
+        other.revisits, other.anchored = list(self.revisits), self.anchored
+        other.stretch, other.num_given = self.stretch, self.num_given
+        return other
+
+    def restore(self, other: SparseMap) -> None:
+        """Be what another map is, which is given up."""
+        vars(self).update(vars(other))
 
     def unlink(self, ids: np.ndarray) -> None:
         """These tracks (M,) have turned out to follow something else than their landmark; their past is forgotten."""
