@@ -53,10 +53,11 @@ class Closed:
 
 @dataclass(frozen=True)
 class _Closing:
-    """Loops that a solution is being sought for, and T_world_cam of all keyframes when that began."""
+    """Loops that a solution is being sought for, and T_world_cam of all keyframes, the first given, when that began."""
 
     path: Similarity
     loops: list[Loop]
+    num_given: int
 
 
 _CLASSES = (Closed, _Closing, Loop, Similarity, Vocabulary)
@@ -146,12 +147,13 @@ class LoopCloser:
         path = placed(map_)
         loops, self.found = confirmed(path, self.found, limits), []
         if len({loop.new for loop in loops}) >= _LEAST:
-            self.closing, self.keyframes_left = _Closing(path, loops), 1 + len(path) // _PER_KEYFRAME
+            self.closing, self.keyframes_left = _Closing(path, loops, map_.num_given), 1 + len(path) // _PER_KEYFRAME
             self.wait = self.worker(self._solve, self.closing, list(map_.revisits))
         return None
 
     def _solve(self, closing: _Closing, revisits: list[tuple[int, int]]) -> None:
-        self._solution = solve_loops(closing.path, revisits, closing.loops, self.config.loop)
+        given = closing.num_given
+        self._solution = solve_loops(closing.path, revisits, closing.loops, self.config.loop, given)
 
     def _follow(self, map_: SparseMap, closing: _Closing) -> Similarity | None:
         """Bend the map as solved; keyframes that are newer than the solution go with the last one that it knows."""

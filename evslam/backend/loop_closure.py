@@ -129,7 +129,7 @@ def close_loops(map_: SparseMap, loops: list[Loop], canvas: Canvas, config: Loop
     Returns:
         The loops that the bent map agrees with; if there are none, the map stays as it is.
     """
-    nodes, kept = solve_loops(placed(map_), map_.revisits, loops, config)
+    nodes, kept = solve_loops(placed(map_), map_.revisits, loops, config, map_.num_given)
     if kept:
         bend(map_, nodes)
         note_loops(map_, kept, canvas, config)
@@ -142,7 +142,7 @@ def placed(map_: SparseMap) -> Similarity:
 
 
 def solve_loops(
-    path: Similarity, revisits: list[tuple[int, int]], loops: list[Loop], config: LoopConfig
+    path: Similarity, revisits: list[tuple[int, int]], loops: list[Loop], config: LoopConfig, num_given: int = 0
 ) -> tuple[Similarity, list[Loop]]:
     """Places of keyframes with which loops close, and the loops that these places agree with.
 
@@ -151,12 +151,13 @@ def solve_loops(
         revisits: pairs of keyframes that have their right place to each other already, if no loop nearby tells better.
         loops: some of which may be false; those that do not fit are dropped.
         config: weights and limits.
+        num_given: keyframes of a given map: they stay.
     """
     kept, nodes = loops, path
     pairs = np.array([(loop.old, loop.new) for loop in loops])
     revisits = [pair for pair in revisits if (np.abs(pairs - pair).max(1) > config.max_step).all()]
     while kept:
-        result = _optimise(path, revisits, kept, config, nodes)
+        result = _optimise(_relations(path, revisits, kept, config), config, nodes, max(num_given, 1))
         nodes, error = result.nodes, result.error[-len(kept) :]
         before, kept = kept, [loop for loop, off in zip(kept, error, strict=True) if off < config.max_error]
         if len(kept) == len(before):
@@ -184,8 +185,8 @@ def note_loops(map_: SparseMap, loops: list[Loop], canvas: Canvas, config: LoopC
 def bend(map_: SparseMap, T_world_cam: Similarity) -> None:
     """Move keyframes, with what they see, to places and scales of their own.
 
-    A landmark goes with the middle one of the keyframes that see it, with the newest one where none does; edges go with
-    their keyframe.
+    A landmark goes with the middle one of the keyframes that see it, with a given one if it is among them, with the
+    newest one where none does; edges go with their keyframe.
 
     Args:
         map_: changed in place.
@@ -199,9 +200,7 @@ def bend(map_: SparseMap, T_world_cam: Similarity) -> None:
         keyframe.move(T_world_cam[[index]])
 
 
-def _optimise(
-    path: Similarity, revisits: list[tuple[int, int]], loops: list[Loop], config: LoopConfig, start: Similarity
-) -> GraphResult:
+def _relations(path: Similarity, revisits: list[tuple[int, int]], loops: list[Loop], config: LoopConfig) -> Relations:
     """The pose graph of the path, of revisits as they are, and of the loops."""
     step, loop_sigma = _sigma(path, config.step_sigma), _sigma(path, config.loop_sigma)
     pairs = [np.stack([np.arange(len(path) - apart), np.arange(apart, len(path))], 1) for apart in _STEPS]
@@ -210,18 +209,22 @@ def _optimise(
     kernel = [config.step_kernel] * len(_STEPS) + [config.kernel]
     first, second = np.concatenate(pairs).T
     counts = [len(each) for each in pairs]
-    relations = Relations(
+    return Relations(
         np.concatenate([first, [loop.old for loop in loops]]),
         np.concatenate([second, [loop.new for loop in loops]]),
         Similarity.join([path[first].inverse() @ path[second], *(loop.new_from_old.inverse() for loop in loops)]),
         np.concatenate([np.repeat(sigma, counts, axis=0), np.tile(loop_sigma, (len(loops), 1))]),
         np.concatenate([np.repeat(kernel, counts), np.full(len(loops), config.kernel)]),
     )
+
+
+def _optimise(relations: Relations, config: LoopConfig, start: Similarity, fixed: int) -> GraphResult:
+    """First with kernels that forgive more."""
     for wider in config.widening[:-1]:
         wide = replace(relations, kernel=wider * relations.kernel)
-        start = optimise_graph(start, wide, config.max_iterations, _ROUGHLY).nodes
+        start = optimise_graph(start, wide, config.max_iterations, _ROUGHLY, fixed).nodes
     last = replace(relations, kernel=config.widening[-1] * relations.kernel)
-    return optimise_graph(start, last, config.max_iterations)
+    return optimise_graph(start, last, config.max_iterations, fixed=fixed)
 
 
 def _sigma(path: Similarity, relative: tuple[float, ...]) -> np.ndarray:
@@ -231,7 +234,7 @@ def _sigma(path: Similarity, relative: tuple[float, ...]) -> np.ndarray:
 
 
 def _middle_keyframes(map_: SparseMap) -> np.ndarray:
-    """(P,) int64: of the keyframes that see a landmark, the middle one; -1, the newest, for none."""
+    """(P,) int64: of the keyframes that see a landmark, the middle one, or the first if that was given; -1 for none."""
     seen = [np.unique(keyframe.landmark[keyframe.landmark >= 0]) for keyframe in map_.keyframes]
     landmark = np.concatenate(seen)
     keyframe = np.repeat(np.arange(len(seen)), [len(each) for each in seen])
@@ -240,5 +243,6 @@ def _middle_keyframes(map_: SparseMap) -> np.ndarray:
     first = np.cumsum(count) - count
     host = np.full(len(map_.points), -1, np.int64)
     known = count > 0
-    host[known] = keyframe[order][(first + count // 2)[known]]
+    oldest = keyframe[order][first[known]]
+    host[known] = np.where(oldest < map_.num_given, oldest, keyframe[order][(first + count // 2)[known]])
     return host

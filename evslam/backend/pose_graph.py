@@ -38,7 +38,7 @@ class GraphResult:
     """Adjusted nodes.
 
     Attributes:
-        nodes: N similarities; the first is as it was.
+        nodes: N similarities; the fixed ones are as they were.
         error: (E,) of each relation, in standard deviations.
         history: cost at the start and after each accepted step.
     """
@@ -49,19 +49,20 @@ class GraphResult:
 
 
 def optimise_graph(
-    nodes: Similarity, relations: Relations, max_iterations: int, tolerance: float = 1e-5
+    nodes: Similarity, relations: Relations, max_iterations: int, tolerance: float = 1e-5, fixed: int = 1
 ) -> GraphResult:
     """Nodes with the least robust error, by Levenberg-Marquardt on the sparse normal equations.
 
     Args:
-        nodes: N similarities (from a node's frame to the world) to start from; the first stays.
-        relations: of these nodes; all nodes are connected to the first.
+        nodes: N similarities (from a node's frame to the world) to start from.
+        relations: of these nodes; all nodes are connected to the fixed ones.
         max_iterations: most steps tried.
         tolerance: relative decrease of the cost by a step that is the last one.
+        fixed: the first so many nodes stay, at least one.
     """
     error = _errors(nodes, relations)
     history, damping = [_cost(error, relations.kernel)], _FIRST_DAMPING
-    equations = _NormalEquations(relations, len(nodes))
+    equations = _NormalEquations(relations, len(nodes), fixed)
     equations.linearise(nodes, relations, error)
     for _ in range(max_iterations):
         step = equations.solve(damping)
@@ -86,15 +87,16 @@ class _NormalEquations:
 
     Args:
         relations: between nodes; what they measured does not matter.
-        count: N nodes; the first stays.
+        count: N nodes.
+        fixed: the first so many stay.
     """
 
-    def __init__(self, relations: Relations, count: int) -> None:
-        self.size = count - 1
-        self._place = _elimination_order(relations.first, relations.second, count)
+    def __init__(self, relations: Relations, count: int, fixed: int) -> None:
+        self.size, self.fixed = count - fixed, fixed
+        self._place = _elimination_order(relations.first, relations.second, count, fixed)
         ends = self._place[np.stack([relations.first, relations.second], 1)]
         row, column = ends[:, [0, 0, 1, 1]].ravel(), ends[:, [0, 1, 0, 1]].ravel()
-        self._free = np.flatnonzero((row < self.size) & (column < self.size))  # the first node is the last eliminated
+        self._free = np.flatnonzero((row < self.size) & (column < self.size))
         key = (row * count + column)[self._free]
         self._free = self._free[np.argsort(key, kind="stable")]
         block, self._begin = np.unique(np.sort(key), return_index=True)
@@ -103,7 +105,7 @@ class _NormalEquations:
         self._blocks, self._gradient = np.zeros((len(block), 7, 7)), np.zeros((count, 7))
 
     def linearise(self, nodes: Similarity, relations: Relations, error: np.ndarray) -> None:
-        """Hessian and gradient of the cost by all nodes but the first."""
+        """Hessian and gradient of the cost by the free nodes."""
         jacobian = np.stack(_jacobians(nodes, relations), 1)  # (E, 2, 7, 7)
         weight = 1 / (1 + (error**2).sum(1) / relations.kernel**2)
         weighted = np.swapaxes(weight[:, None, None, None] * jacobian, 2, 3)
@@ -115,7 +117,7 @@ class _NormalEquations:
             np.add.at(self._gradient, node, slope[:, end])
 
     def solve(self, damping: float) -> np.ndarray:
-        """Step (N, 7) of all nodes; the first node's is zero."""
+        """Step (N, 7) of all nodes; that of fixed ones is zero."""
         damped, one = self._blocks.copy(), np.arange(7)
         damped[self._diagonal[:, None], one, one] *= 1 + damping
         damped[self._diagonal[:, None], one, one] += _SMALL
@@ -124,20 +126,22 @@ class _NormalEquations:
         hessian = csc_array((rows.data, rows.indices, rows.indptr), shape=rows.shape)  # it is symmetric
         factor = splu(hessian, permc_spec="NATURAL", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         step, gradient = np.zeros_like(self._gradient), np.empty((self.size, 7))
-        gradient[self._place[1:]] = self._gradient[1:]
-        step[1:] = factor.solve(-gradient.ravel()).reshape(-1, 7)[self._place[1:]]
+        place = self._place[self.fixed :]
+        gradient[place] = self._gradient[self.fixed :]
+        step[self.fixed :] = factor.solve(-gradient.ravel()).reshape(-1, 7)[place]
         return step
 
 
-def _elimination_order(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
-    """(N,) when each node is eliminated so that little fills in (minimum degree); the first is the last."""
+def _elimination_order(first: np.ndarray, second: np.ndarray, count: int, fixed: int) -> np.ndarray:
+    """(N,) when each node is eliminated so that little fills in (minimum degree); fixed ones come after all others."""
     row, column = np.concatenate([first, second]), np.concatenate([second, first])
     degree = np.bincount(row, minlength=count)
     every = np.arange(count)
     place = np.concatenate([row, every]), np.concatenate([column, every])
     graph = coo_array((np.concatenate([-np.ones(len(row)), 1.0 + degree]), place), shape=(count, count)).tocsc()
-    factor = splu(graph[1:, 1:], permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    return np.concatenate([[count - 1], factor.perm_c])
+    free = graph[fixed:, fixed:]
+    factor = splu(free, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    return np.concatenate([np.arange(count - fixed, count), factor.perm_c])
 
 
 def _errors(nodes: Similarity, relations: Relations) -> np.ndarray:

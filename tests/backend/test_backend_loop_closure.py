@@ -49,15 +49,15 @@ def placed(map_: SparseMap) -> Similarity:
     return Similarity.of_poses(np.linalg.inv(poses_of(map_)))
 
 
-def drifted(map_: SparseMap) -> None:
-    """Let the scale fall by a third and the heading turn, step by step."""
+def drifted(map_: SparseMap, first: int = 0) -> None:
+    """Let the scale fall and the heading turn, step by step from a keyframe on; by a third over the whole map."""
     true = placed(map_)
     before, after = np.arange(NUM - 1), np.arange(1, NUM)
     steps = true[before].inverse() @ true[after]
     wrong = np.tile([0.0, 0.0, 0.0, 0.0005, 0.001, 0.0, -0.003], (NUM - 1, 1))
     nodes = [true[[0]]]
     for step in range(NUM - 1):
-        nodes.append(nodes[-1] @ steps[[step]].retract(wrong[[step]]))
+        nodes.append(nodes[-1] @ steps[[step]].retract((step >= first) * wrong[[step]]))
     bend(map_, Similarity.join(nodes))
 
 
@@ -98,6 +98,29 @@ def test_a_path_with_scale_drift_is_closed() -> None:
     assert map_.alive[:600].all()
     assert (~map_.alive[600:]).sum() > 300
     assert np.concatenate([reprojection_px(map_, index) for index in range(NUM)]).max() < 15
+
+
+def test_a_given_map_stays_where_it_is() -> None:
+    """Its second round, another recording, drifts away."""
+    map_, given = ring_map(), NUM // 2
+    map_.num_given = given
+    true = placed(map_)
+    drifted(map_, given)
+    before, points = poses_of(map_), map_.points.copy()
+    loops = []
+    for old in range(0, given, 5):
+        new = old + given
+        seen = map_.keyframes[new].landmark
+        scale = Similarity(np.eye(3)[None], np.zeros((1, 3)), np.array([np.exp(-0.003 * old)]))
+        new_from_old = scale @ true[[new]].inverse() @ true[[old]]
+        loops.append(Loop(old, new, new_from_old, np.stack([seen - 600, seen], 1), 100))
+    assert close_loops(map_, loops, CANVAS, CONFIG.loop) == loops
+    after = poses_of(map_)
+    np.testing.assert_allclose(after[:given], before[:given], atol=1e-12)
+    np.testing.assert_allclose(map_.points[:600], points[:600], atol=1e-12)
+    off = [np.abs(poses[given:] - poses_of(ring_map())[given:]).max() for poses in (before, after)]
+    assert off[0] > 0.1
+    assert off[1] < 0.1 * off[0]
 
 
 def test_false_loops_alone_leave_the_map_as_it_is() -> None:

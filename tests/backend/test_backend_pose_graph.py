@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pytest
 import torch
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
@@ -67,26 +68,30 @@ def test_similarities_agree_with_lie_groups() -> None:
     np.testing.assert_allclose((a.inverse() @ a).chart(), 0, atol=1e-12)
 
 
-def test_graph_agrees_with_a_dense_numeric_solver() -> None:
+@pytest.mark.parametrize("fixed", [1, 3])
+def test_graph_agrees_with_a_dense_numeric_solver(fixed: int) -> None:
     rng = np.random.default_rng(1)
     true, pairs = random_similarities(rng, 6), np.array([[0, 3], [1, 5], [5, 0]])
     relations = steps_and_loops(true, pairs, 0.02, rng)
     kernel = np.full(len(relations.first), 1.5)
     relations = Relations(relations.first, relations.second, relations.measured, relations.sigma, kernel)
     start = true.retract(rng.normal(0, 0.05, (6, 7)))
-    found = optimise_graph(start, relations, 100)
+    found = optimise_graph(start, relations, 100, fixed=fixed)
 
     def residuals(steps: np.ndarray) -> np.ndarray:
-        nodes = start.retract(np.concatenate([np.zeros(7), steps]).reshape(6, 7))
+        nodes = start.retract(np.concatenate([np.zeros(7 * fixed), steps]).reshape(6, 7))
         between = nodes[relations.first].inverse() @ nodes[relations.second]
         error = (relations.measured.inverse() @ between).chart() / relations.sigma
         size = np.linalg.norm(error, axis=1)
         return np.asarray(1.5 * np.sqrt(np.log1p((size / 1.5) ** 2)))
 
-    dense = least_squares(residuals, np.zeros(35), max_nfev=30)
+    dense = least_squares(residuals, np.zeros(7 * (6 - fixed)), max_nfev=30)
     assert found.history[-1] <= dense.cost * (1 + 1e-2)
     assert list(found.history) == sorted(found.history, reverse=True)
-    np.testing.assert_allclose(found.nodes[[0]].translation, start[[0]].translation)
+    stay = slice(0, fixed)
+    np.testing.assert_allclose(found.nodes[stay].translation, start[stay].translation, atol=1e-14)
+    np.testing.assert_allclose(found.nodes[stay].rotation, start[stay].rotation, atol=1e-14)
+    assert np.linalg.norm((found.nodes.inverse() @ start).chart()[fixed:], axis=1).min() > 1e-3
 
 
 def test_scale_drift_is_corrected_in_spite_of_false_loops() -> None:
