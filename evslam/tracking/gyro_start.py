@@ -15,7 +15,8 @@ _SAMPLES = 200
 _SCALE_PX = 2.0  # of the robust cost of a direction
 _ANGLE_SIGMA = np.radians(0.3)  # rad, of the rotation between two frames by their points
 _GYRO_SIGMA = 0.001  # rad, of the gyroscope's turn but for its bias
-_BIAS_SIGMA = (0.012, 0.003)  # rad/s, of a bias that nothing has told yet, and of one that was learnt
+_BIAS_SIGMA = 0.012  # rad/s, of a bias that nothing has told yet
+_LEAST_BIAS_SIGMA = 0.003  # rad/s, of one that was learnt for long
 _POINT_PX = 1.0  # error of an observed point, for the weights
 _MOST = 3.0  # standard deviations by which a solution may turn otherwise than the gyroscope
 
@@ -100,4 +101,6 @@ def turning_alike(candidates: list[Candidate], gyro: Gyro) -> list[Candidate]:
 
 
 def _bias_sigma(gyro: Gyro) -> float:
-    return _BIAS_SIGMA[int(gyro.known_s > 0)]
+    """Of the bias, rad/s: what was learnt over a time is as sure as an angle over that time."""
+    learnt = gyro.known_s / _ANGLE_SIGMA
+    return max(float((_BIAS_SIGMA**-2 + learnt**2) ** -0.5), _LEAST_BIAS_SIGMA)

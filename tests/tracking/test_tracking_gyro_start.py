@@ -116,3 +116,17 @@ def test_turns_are_those_of_the_gyroscope_and_less_sure_with_time() -> None:
     assert (np.diff(turns.weight) < 0).all()
     late = [replace(frame, t_us=frame.t_us + 10_000_000) for frame in frames]
     assert turns_of(late, gyro(ASIDE.omega), FOCAL) is None
+
+
+def test_turns_are_surer_the_longer_the_bias_was_learnt() -> None:
+    """A bias learnt in a blink tells no more than none; one learnt for a second tells a turn of a second."""
+    frames = tracks(room(np.random.default_rng(0)), ASIDE, np.random.default_rng(0))[:101:100]
+    weights = []
+    for known_s in (0.0, 0.05, 1.0, 5.0):
+        learnt = gyro(ASIDE.omega)
+        learnt.known_s = known_s
+        turns = turns_of(frames, learnt, FOCAL)
+        assert turns is not None
+        weights.append(turns.weight[-1])
+    assert weights[1] == pytest.approx(weights[0], rel=0.05)
+    assert 4 * weights[0] < weights[2] < weights[3]
