@@ -15,39 +15,47 @@ from evslam.types import PointFrame
 _WITHOUT_IMAGE = 2  # keyframes are that much rarer at frames that have kept no events
 
 
-def map_backwards(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config: Config) -> SparseMap:
-    """A map that goes on before the first keyframe of another, as far as the points can be followed.
+def map_backwards(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config: Config) -> None:
+    """Let a map go on before its first keyframe, as far as the points can be followed.
 
-    It begins with the keyframes of the other, which stay where they are, in reverse order; later ones are earlier in
-    time and adjusted like those of any map, with edges where frames have kept their events. Keyframes of the other that
-    see the same place, however late, hold them.
+    Its keyframes stay where they are; new ones are adjusted like those of any map, with edges where frames have kept
+    their events. Keyframes that see the same place, however late, hold them.
 
     Args:
-        map_: finished; is left as it is.
-        frames: tracked points before its first keyframe, in the order of time; may be compact.
+        map_: changed in place. Nothing is added before a given map.
+        frames: tracked points, in the order of time; those before the first keyframe count. May be compact.
         imager: makes edge images.
         config: limits.
     """
-    back = map_.snapshot()
-    back.keyframes = [keyframe.copy() for keyframe in map_.keyframes[::-1]]
-    back.num_given, focal = len(back.keyframes), imager.canvas.focal
-    last, failures, since, inliers = back.keyframes[-1].T_cam_world, 0, 0, back.num_seen()
+    early = [frame for frame in frames if frame.t_us < map_.keyframes[0].t_us]
+    if map_.num_given or not early:
+        return
+    count, stretch, revisits = len(map_.keyframes), map_.stretch, map_.revisits
+    map_.keyframes.reverse()
+    map_.num_given, map_.stretch, map_.revisits = count, map_.keyframes[-1].stretch, []
+    _follow_back(map_, early, imager, config)
+    map_.keyframes.reverse()
+    added = len(map_.keyframes) - count
+    map_.num_given, map_.stretch = 0, stretch
+    map_.revisits = [(old + added, new + added) for old, new in revisits]
+
+
+def _follow_back(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config: Config) -> None:
+    """Frames, the last first, are placed, and some become keyframes."""
+    focal, limits = imager.canvas.focal, config.keyframe
+    last, failures, since, inliers = map_.keyframes[-1].T_cam_world, 0, 0, map_.num_seen()
     for frame in map(whole, frames[::-1]):
-        pose = pose_from_points(frame, [last], back, focal, config.pose)
+        pose = pose_from_points(frame, [last], map_, focal, config.pose)
         if pose is None:
             failures += 1
             if failures > config.pose.max_failures:
                 break
             continue
         last, failures, since = pose.T_cam_world, 0, since + 1
-        newest, limits = back.keyframes[-1], config.keyframe
         ready = since >= limits.min_frames * (1 if frame.votes is not None else _WITHOUT_IMAGE)
-        if ready and leaves_keyframe(frame, pose, newest, inliers, focal, limits):
-            back.add_keyframe(frame, last, pose.is_inlier(len(frame.ids), config.pose.inlier_px))
+        if ready and leaves_keyframe(frame, pose, map_.keyframes[-1], inliers, focal, limits):
+            map_.add_keyframe(frame, last, pose.is_inlier(len(frame.ids), config.pose.inlier_px))
             if frame.votes is not None:
-                back.keyframes[-1].image = imager.of_votes(frame.votes.astype(np.float32), 0)
-            grow(back, imager, config)
-            last, since, inliers = back.keyframes[-1].T_cam_world, 0, back.num_seen()
-    back.keyframes.reverse()
-    back.num_given = 0  # those that stayed are the last ones now
-    return back
+                map_.keyframes[-1].image = imager.of_votes(frame.votes.astype(np.float32), 0)
+            grow(map_, imager, config)
+            last, since, inliers = map_.keyframes[-1].T_cam_world, 0, map_.num_seen()

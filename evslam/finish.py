@@ -57,7 +57,7 @@ def finish_spatial(
     refined, segments = list[Refinement](), _of_one_world(join_by_places(odometry.all_segments(), slam.canvas, config))
     for segment in segments:
         if config.refine.use:
-            refined.append(refine(segment.map, odometry.mapper.imager, config))
+            refined.append(refine(segment.map, segment.frames, odometry.mapper.imager, config))
             placed.append(_in_order(*final_poses(segment.map, segment.frames, odometry.mapper.imager, config)))
     keyframes = [each for segment in segments for each in segment.map.keyframes[segment.map.num_given :]]
     figures: dict[str, Any] = {"map_points": 0, "keyframes": len(keyframes), "starts": odometry.num_starts}

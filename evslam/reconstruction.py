@@ -52,8 +52,16 @@ class Refinement:
         return {"status": self.status, "held_out_edges": asdict(self.held_out), "adjustments": costs}
 
 
-def refine(map_: SparseMap, imager: EdgeImager, config: Config) -> Refinement:
-    """Measure all edges anew with the neighbours on both sides, close loops, and adjust all keyframes."""
+def refine(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config: Config) -> Refinement:
+    """Go on before the start, measure all edges anew with the neighbours on both sides, close loops, and adjust all.
+
+    Args:
+        map_: changed in place.
+        frames: tracked points, in the order of time.
+        imager: canvas, and how edges are found.
+        config: resolved configuration.
+    """
+    map_backwards(map_, frames, imager, config)
     two_at_a_time(lambda index: sweep_keyframe(map_, index, imager, config.link), range(len(map_.keyframes)))
     loops: list[Loop] = []
     if config.loop.use:
@@ -87,21 +95,11 @@ def _adjust(map_: SparseMap, imager: EdgeImager, config: Config, rounds: int) ->
 def final_poses(
     map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config: Config
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Times (N,), ascending, in microseconds, and poses T_cam_world (N, 4, 4) of all frames that can be placed.
-
-    Those before the first keyframe are followed back in time, with a map of their own that goes on from the first.
-    """
+    """Times (N,), ascending, in microseconds, and poses T_cam_world (N, 4, 4) of all frames that can be placed."""
     settled = set(map_.anchored.t_us.tolist())
     frames = [frame for frame in frames if frame.t_us not in settled]
-    count, focal = sum(frame.t_us < map_.keyframes[0].t_us for frame in frames), imager.canvas.focal
-    t_us, poses = placed_frames(map_, frames[count:], focal, config)
-    known_us, known = map_.anchored.t_us, map_.anchored.poses(map_.keyframes)
-    if count:
-        back = map_backwards(map_, frames[:count], imager, config)
-        back_us, back_poses = placed_frames(back, frames[: count + 1], focal, config)  # from the first keyframe on
-        early = back_us < map_.keyframes[0].t_us
-        known_us, known = np.append(back_us[early], known_us), np.append(back_poses[early], known, axis=0)
-    t_us, poses = np.append(known_us, t_us), np.append(known, poses, axis=0)
+    t_us, poses = placed_frames(map_, frames, imager.canvas.focal, config)
+    t_us, poses = np.append(map_.anchored.t_us, t_us), np.append(map_.anchored.poses(map_.keyframes), poses, axis=0)
     order = np.argsort(t_us, kind="stable")
     return t_us[order], poses[order]
 

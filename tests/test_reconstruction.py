@@ -8,6 +8,7 @@ import map_scenes as scene
 import numpy as np
 import pytest
 
+from evslam.backward import map_backwards
 from evslam.frame_poses import compact
 from evslam.mapping.edge_image import EdgeImager
 from evslam.multiview.edges import EdgePoints
@@ -69,15 +70,35 @@ def test_before_the_first_keyframe_the_map_grows_backwards() -> None:
         map_.add_keyframe(whole[k], TRUE[k], known)
     early = [PointFrame(f.t_us, f.ids[~known], f.bearing[~known]) for f in whole[:3]]  # landmarks are not in view yet
     config = replace(scene.CONFIG, keyframe=replace(scene.CONFIG.keyframe, motion_px=4.0, min_frames=1))
+    by_compact = map_.copy()
+    map_.revisits = [(0, 2)]
+    map_backwards(map_, early + whole[3:], IMAGER, config)
+    added = len(map_.keyframes) - len(KEYS)
+    assert added > 0
+    assert [keyframe.t_us for keyframe in map_.keyframes[added:]] == [k * 10_000 for k in KEYS]
+    assert (np.diff([keyframe.t_us for keyframe in map_.keyframes]) > 0).all()
+    assert map_.revisits == [(added, added + 2)]
+    assert map_.num_given == 0
+    assert all(map_.are_neighbours(k, k + 1) for k in range(len(map_.keyframes) - 1))
+    assert len(map_.points) > known.sum()
+    for keyframe, k in zip(map_.keyframes[added:], KEYS, strict=True):
+        assert np.array_equal(keyframe.T_cam_world, TRUE[k])
     t_us, poses = final_poses(map_, early + whole[3:], IMAGER, config)
     assert t_us.tolist() == [k * 10_000 for k in range(41)]
     errors = np.array([scene.pose_error(one, other) for one, other in zip(poses[:10], TRUE[:10], strict=True)])
     assert errors[:, 0].max() < 0.03
     assert errors[:, 1].max() < 0.5
+    small = [compact(frame, None) for frame in early + whole[3:]]
+    map_backwards(by_compact, small, IMAGER, config)
+    assert np.abs(final_poses(by_compact, small, IMAGER, config)[1] - poses).max() < 1e-4
+
+
+def test_nothing_is_added_before_a_given_map() -> None:
+    map_, frames = map_and_frames(noise_px=0.0)
+    map_.give()
+    map_backwards(map_, frames, IMAGER, scene.CONFIG)
     assert len(map_.keyframes) == len(KEYS)
-    assert len(map_.points) == known.sum()
-    _, by_compact = final_poses(map_, [compact(frame, None) for frame in early + whole[3:]], IMAGER, config)
-    assert np.abs(by_compact - poses).max() < 1e-4
+    assert map_.num_given == len(KEYS)
 
 
 def test_a_map_that_places_no_frame_gives_no_pose() -> None:

@@ -85,7 +85,7 @@ def follow(folder: Path, pass_us: int, config: Config) -> dict[str, Any]:
             after.append(figures | {"settled": len(map_.anchored), "settled_mb": size_mb(map_.anchored)})
     largest = max(slam.odometry.all_segments(), key=lambda segment: len(segment.map.keyframes))
     imager = slam.odometry.mapper.imager
-    refine(largest.map, imager, config)
+    refine(largest.map, largest.frames, imager, config)
     t_us, poses = final_poses(largest.map, largest.frames, imager, config)
     assert session.recording.groundtruth is not None
     error = position_error(Trajectory(t_us, camera_poses(poses)), session.recording.groundtruth)

@@ -82,7 +82,7 @@ def _final(slam: SpatialSlam, from_us: int, config: Config) -> Trajectory:
     segments, imager = slam.odometry.all_segments(), slam.odometry.mapper.imager
     if not segments:
         return Trajectory(np.zeros(0, np.int64), np.zeros((0, 7)))
-    refine(segments[-1].map, imager, config)
+    refine(segments[-1].map, segments[-1].frames, imager, config)
     t_us, poses = final_poses(segments[-1].map, segments[-1].frames, imager, config)
     late = t_us >= from_us
     return Trajectory(t_us[late], camera_poses(poses[late]))

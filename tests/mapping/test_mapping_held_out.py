@@ -76,7 +76,7 @@ def test_the_verdict_goes_by_the_offset_and_needs_enough_edges() -> None:
 
 def test_a_refinement_that_helps_is_accepted_and_tells_its_costs() -> None:
     map_ = disturbed(0.006)
-    done = reconstruction.refine(map_, IMAGER, CONFIG)
+    done = reconstruction.refine(map_, [], IMAGER, CONFIG)
     assert done.status == "accepted"
     assert done.held_out.after_px < 0.8 * done.held_out.before_px
     assert len(done.costs) == CONFIG.refine.rounds
@@ -105,7 +105,7 @@ def test_a_refinement_that_harms_is_taken_back(
 
     monkeypatch.setattr(reconstruction, "_adjust", spoil)
     with caplog.at_level(logging.WARNING):
-        assert reconstruction.refine(map_, IMAGER, CONFIG).status == "rejected"
+        assert reconstruction.refine(map_, [], IMAGER, CONFIG).status == "rejected"
     assert "taken back" in caplog.text
     assert map_.alive.all()
     for mine, its in zip(map_.keyframes, kept[0].keyframes, strict=True):
