@@ -98,9 +98,10 @@ def _guess(map_: SparseMap, canvas: Canvas, config: LandmarkConfig, ids: np.ndar
     points = np.concatenate([bearing, np.ones((len(ids), 1))], 1) / inverse_depth[:, None]
     T_world_cam = inverse(pose)
     world, old = points @ T_world_cam[:3, :3].T + T_world_cam[:3, 3], map_.landmarks(ids)
-    map_.points[old[old >= 0]] = world[old >= 0]
+    spread = config.depth_spread * (world - T_world_cam[:3, 3])
+    map_.points[old[old >= 0]], map_.spread[old[old >= 0]] = world[old >= 0], spread[old >= 0]
     new = old < 0
-    newest.landmark[row[new]] = map_.add_landmarks(world[new], ids[new], firm=False)
+    newest.landmark[row[new]] = map_.add_landmarks(world[new], ids[new], spread[new])
 
 
 def _some(found: Triangulation, rows: np.ndarray) -> Triangulation:

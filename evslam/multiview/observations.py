@@ -47,6 +47,7 @@ class PointSightings:
     points: np.ndarray
     bearing: np.ndarray
     weight: np.ndarray
+    normal: np.ndarray
 
     def joined(self, other: PointSightings) -> PointSightings:
         """These, then the others."""
@@ -54,6 +55,7 @@ class PointSightings:
             np.concatenate([self.points, other.points]),
             np.concatenate([self.bearing, other.bearing]),
             np.concatenate([self.weight, other.weight]),
+            np.concatenate([self.normal, other.normal]),
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from evslam.geometry.rigid import seen_from
 from evslam.geometry.similarity import Similarity
 from evslam.multiview.crowding import area_weight
 from evslam.multiview.observations import PointSightings
@@ -14,6 +15,7 @@ from evslam.multiview.sparse_map import Keyframe, SparseMap
 from evslam.settings_tracking import KeyframeConfig, PoseConfig
 from evslam.types import PointFrame
 
+_NOISE_PX = 1.0  # of a point, against the spread of its landmark
 _MIN_COMMON = 6  # tracks that tell how far the image has moved
 
 
@@ -76,28 +78,54 @@ def pose_from_points(
     rows = np.flatnonzero(landmark >= 0)
     if len(rows) < config.min_points:
         return None
-    points, bearing, firm = map_.points[landmark[rows]], frame.bearing[rows], map_.firm[landmark[rows]]
-    weight = area_weight(focal * bearing, config.crowd_px)
-    weight[~firm] *= config.guess_weight * max(0.0, 1 - firm.sum() / config.enough_points)
+    seen, guess = _sightings(frame.bearing[rows], map_, landmark[rows], starts[0], focal, config)
     wide = PoseSettings(focal, config.wide_scale_px, config.wide_iterations)
     narrow = PoseSettings(focal, config.scale_px, config.iterations)
     best: PoseFit | None = None
-    number, seen = len(rows), PointSightings(points, bearing, weight)
+    number = len(rows)
     fitted = seen if horizon is None else seen.joined(horizon)
     for start in starts:
-        fit = estimate_pose(start, fitted.points, fitted.bearing, None, fitted.weight, wide)
-        fit = estimate_pose(fit.T_cam_world, fitted.points, fitted.bearing, None, fitted.weight, narrow)
+        fit = estimate_pose(start, fitted.points, fitted.bearing, fitted.normal, fitted.weight, wide)
+        fit = estimate_pose(fit.T_cam_world, fitted.points, fitted.bearing, fitted.normal, fitted.weight, narrow)
         if best is None or fit.cost < best.cost:
             best = fit
-        if (best.error_px[:number] < config.inlier_px).mean() > config.sure_share:
+        if (_error_px(best, number, guess) < config.inlier_px).mean() > config.sure_share:
             break
     assert best is not None
-    error_px = best.error_px[:number]
+    error_px = _error_px(best, number, guess)
     inlier = error_px < config.inlier_px
     if inlier.sum() < config.min_points or inlier.mean() < config.min_share:
         return None
     common = (config.common_px / focal) ** 2 * np.diag([0.0, 0, 0, 1, 1, 1])
     return PointPose(best.T_cam_world, rows, error_px, int(inlier.sum()), best.covariance + common, seen)
+
+
+def _sightings(
+    bearing: np.ndarray, map_: SparseMap, landmark: np.ndarray, T_cam_world: np.ndarray, focal: float, config: PoseConfig
+) -> tuple[PointSightings, np.ndarray]:
+    """Landmarks (N,) as they are seen; a guess across the line on which its depth moves it, and last, as far as its
+    spread leaves it a say, along. Rows (M,) of the guesses."""
+    points, spread = map_.points[landmark], map_.spread[landmark]
+    guess = np.flatnonzero(spread.any(1))
+    near, far = (seen_from(T_cam_world, points[guess] + side * spread[guess])[0] for side in (-0.5, 0.5))
+    along = focal * (far - near)
+    length = np.linalg.norm(along, axis=1)
+    along[length < 1e-9] = (1.0, 0.0)
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    normal = np.zeros((len(points), 2))
+    normal[guess] = along[:, ::-1] * (-1, 1)
+    weight = area_weight(focal * bearing, config.crowd_px)
+    weight[guess] *= config.guess_weight
+    along /= np.sqrt(1 + (length / _NOISE_PX) ** 2)[:, None]
+    seen = PointSightings(points, bearing, weight, normal)
+    return seen.joined(PointSightings(points[guess], bearing[guess], weight[guess], along)), guess
+
+
+def _error_px(fit: PoseFit, number: int, guess: np.ndarray) -> np.ndarray:
+    """(number,) of the points; of guesses that in both directions."""
+    error_px = fit.error_px[:number].copy()
+    error_px[guess] = np.hypot(error_px[guess], fit.error_px[number : number + len(guess)])
+    return error_px
 
 
 def leaves_keyframe(
