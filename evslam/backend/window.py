@@ -67,12 +67,13 @@ def adjust_window(
         return None
     poses = np.stack([map_.keyframes[view].T_cam_world for view in window.views])
     number, points, seen = len(observations), map_.points[window.landmarks], observations
-    firm = map_.firm[window.landmarks]
-    seen = replace(seen, weight=np.where(firm[seen.point], 1.0, config.guess_weight))
+    spread, is_free = map_.spread[window.landmarks], np.ones(len(points), bool)
+    seen = replace(seen, weight=np.where(spread.any(1)[seen.point], config.guess_weight, 1.0))
     if edges is not None:
         seen = edges.after(seen, len(points))
-        points, firm = np.concatenate([points, edges.points]), np.append(firm, edges.is_free)
-    problem = BundleProblem(poses, window.is_free, points, seen, focal, firm)
+        points, is_free = np.concatenate([points, edges.points]), np.append(is_free, edges.is_free)
+        spread = np.concatenate([spread, np.zeros_like(edges.points)])
+    problem = BundleProblem(poses, window.is_free, points, seen, focal, is_free, spread)
     result = adjust(problem, BundleSettings(config.scale_px, config.max_iterations, config.tolerance))
     poses, points = result.T_cam_world, result.points
     if (~window.is_free).sum() == 1:
