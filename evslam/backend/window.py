@@ -38,7 +38,7 @@ def choose_window(map_: SparseMap, config: WindowConfig, free: range | None = No
         times_seen[seen] += 1
         if index in free:
             in_window[seen] = True
-    chosen = in_window & (times_seen >= 2) & map_.alive
+    chosen = in_window & map_.alive & ((times_seen >= 2) | ~map_.firm)  # guesses go with the keyframe that sees them
     others = [index for index in range(count) if index not in free]
     common = np.array([chosen[k.landmark[k.landmark >= 0]].sum() for k in (map_.keyframes[i] for i in others)])
     best = np.argsort(-common, kind="stable")[: config.max_fixed]
