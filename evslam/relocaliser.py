@@ -35,6 +35,7 @@ class Links:
         ids: (N,) int64, tracks.
         landmark: (N,) int64 of the map, -1 where the track is none of them.
         points: (N, 3) float64, world; a guess from the surroundings where there is no landmark.
+        spread: (N, 3) float64, of a guess, see `SparseMap`.
     """
 
     number: int
@@ -179,7 +180,7 @@ class Relocaliser:
             return None
         edges = replace(self.config.edge_pose, radius_px=search.edge_radius_px, min_edges=search.min_edges)
         image = self.imager.of_votes(frame.votes.astype(np.float32), 0)
-        no_points = PointSightings(np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0), np.zeros((0, 2)))
+        no_points = PointSightings.of_points(np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0))
         fit = pose_from_edges(self.imager, image, hosts, place.T_cam_world, no_points, edges)
         if fit is None:
             return None

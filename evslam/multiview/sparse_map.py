@@ -84,7 +84,8 @@ class SparseMap:
         keyframes: in the order of time.
         points: (P, 3) float64, world positions of the landmarks.
         alive: (P,) bool, False for a landmark that was taken out.
-        firm: (P,) bool, False for one whose depth is mostly that of its surroundings: no parallax has told it yet.
+        spread: (P, 3) float64, standard deviation of a guess along the ray of the keyframe that saw it last: its depth
+            is mostly that of its surroundings, no parallax has told it yet. Zero for the others.
         revisits: pairs of keyframes, earlier and later, that show the same place.
         stretch: of new keyframes, see `Keyframe`.
         num_given: keyframes of an earlier recording, the first ones: they stay where they are.
@@ -109,7 +110,7 @@ class SparseMap:
     @property
     def firm(self) -> np.ndarray:
         """(P,) bool, landmarks whose depth parallax has told."""
-        return ~self.spread.any(1)
+        return np.asarray(~self.spread.any(1))
 
     def median_depth(self, index: int) -> float:
         """Of the landmarks that a keyframe sees, at least a thousandth; 1 if it sees none."""
@@ -159,7 +160,11 @@ class SparseMap:
         return keyframe
 
     def add_landmarks(self, points: np.ndarray, ids: np.ndarray, spread: np.ndarray | None = None) -> np.ndarray:
-        """New landmarks (M, 3) of tracks (M,), not yet observed by any keyframe; returns their indices (M,)."""
+        """New landmarks (M, 3) of tracks (M,), not yet observed by any keyframe; returns their indices (M,).
+
+        Args:
+            spread: (M, 3) of guesses; None for landmarks whose depth is known.
+        """
         index = len(self.points) + np.arange(len(points))
         self.points = np.concatenate([self.points, points])
         self.alive = np.concatenate([self.alive, np.ones(len(points), bool)])

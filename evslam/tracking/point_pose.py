@@ -16,6 +16,7 @@ from evslam.settings_tracking import KeyframeConfig, PoseConfig
 from evslam.types import PointFrame
 
 _NOISE_PX = 1.0  # of a point, against the spread of its landmark
+_LEAST_PX = 1e-6  # by which depth moves a point
 _MIN_COMMON = 6  # tracks that tell how far the image has moved
 
 
@@ -26,11 +27,12 @@ class PointPose:
     Attributes:
         T_cam_world: (4, 4) float64.
         rows: (M,) rows of the frame whose tracks have a landmark.
-        error_px: (M,) distance between point and projected landmark, canvas pixels.
+        error_px: (M,) distance between point and projected landmark, canvas pixels; for a guess as far as its spread
+            does not explain it.
         num_inliers: points within `PoseConfig.inlier_px`.
         covariance: (6, 6), see `PoseFit.covariance`, and what all points have in common (`PoseConfig.common_px`), which
             looks like a turn.
-        seen: the landmarks, where they are seen, and their weights.
+        seen: the landmarks, where they are seen, and their weights; then the guesses among them once more.
     """
 
     T_cam_world: np.ndarray
@@ -78,7 +80,7 @@ def pose_from_points(
     rows = np.flatnonzero(landmark >= 0)
     if len(rows) < config.min_points:
         return None
-    seen, guess = _sightings(frame.bearing[rows], map_, landmark[rows], starts[0], focal, config)
+    seen, guess = _sightings(frame.bearing[rows], map_, landmark[rows], starts[0], focal, config.crowd_px)
     wide = PoseSettings(focal, config.wide_scale_px, config.wide_iterations)
     narrow = PoseSettings(focal, config.scale_px, config.iterations)
     best: PoseFit | None = None
@@ -101,28 +103,29 @@ def pose_from_points(
 
 
 def _sightings(
-    bearing: np.ndarray, map_: SparseMap, landmark: np.ndarray, T_cam_world: np.ndarray, focal: float, config: PoseConfig
+    bearing: np.ndarray, map_: SparseMap, landmark: np.ndarray, T_cam_world: np.ndarray, focal: float, crowd_px: float
 ) -> tuple[PointSightings, np.ndarray]:
-    """Landmarks (N,) as they are seen; a guess across the line on which its depth moves it, and last, as far as its
-    spread leaves it a say, along. Rows (M,) of the guesses."""
+    """Landmarks (N,) as they are seen from about a pose, and the rows (M,) of the guesses among them.
+
+    Whatever the depth of a guess is, it lies on its epipolar line: it counts in full across that. Along it, in the last
+    M rows, the spread leaves it little to say.
+    """
     points, spread = map_.points[landmark], map_.spread[landmark]
     guess = np.flatnonzero(spread.any(1))
     near, far = (seen_from(T_cam_world, points[guess] + side * spread[guess])[0] for side in (-0.5, 0.5))
-    along = focal * (far - near)
-    length = np.linalg.norm(along, axis=1)
-    along[length < 1e-9] = (1.0, 0.0)
-    along /= np.linalg.norm(along, axis=1, keepdims=True)
-    normal = np.zeros((len(points), 2))
+    line = focal * (far - near)  # pixels by one standard deviation
+    length = np.linalg.norm(line, axis=1, keepdims=True)
+    along = np.where(length > _LEAST_PX, line / np.maximum(length, _LEAST_PX), (1.0, 0.0))
+    normal = np.zeros_like(bearing)
     normal[guess] = along[:, ::-1] * (-1, 1)
-    weight = area_weight(focal * bearing, config.crowd_px)
-    weight[guess] *= config.guess_weight
-    along /= np.sqrt(1 + (length / _NOISE_PX) ** 2)[:, None]
-    seen = PointSightings(points, bearing, weight, normal)
-    return seen.joined(PointSightings(points[guess], bearing[guess], weight[guess], along)), guess
+    weight = area_weight(focal * bearing, crowd_px)
+    seen = PointSightings(points, bearing, normal, weight)
+    along /= np.hypot(1, length / _NOISE_PX)
+    return seen.joined(PointSightings(points[guess], bearing[guess], along, weight[guess])), guess
 
 
 def _error_px(fit: PoseFit, number: int, guess: np.ndarray) -> np.ndarray:
-    """(number,) of the points; of guesses that in both directions."""
+    """(number,) of all points, of guesses across and along together."""
     error_px = fit.error_px[:number].copy()
     error_px[guess] = np.hypot(error_px[guess], fit.error_px[number : number + len(guess)])
     return error_px
