@@ -108,7 +108,8 @@ def _sightings(
     """Landmarks (N,) as they are seen from about a pose, and the rows (M,) of the guesses among them.
 
     Whatever the depth of a guess is, it lies on its epipolar line: it counts in full across that. Along it, in the last
-    M rows, the spread leaves it little to say.
+    M rows, the spread leaves it little to say, and all guesses together count as one: what is wrong with them they have
+    in common.
     """
     points, spread = map_.points[landmark], map_.spread[landmark]
     guess = np.flatnonzero(spread.any(1))
@@ -120,7 +121,7 @@ def _sightings(
     normal[guess] = along[:, ::-1] * (-1, 1)
     weight = area_weight(focal * bearing, crowd_px)
     seen = PointSightings(points, bearing, normal, weight)
-    along /= np.hypot(1, length / _NOISE_PX)
+    along /= np.hypot(1, length / _NOISE_PX) * np.sqrt(max(len(guess), 1))
     return seen.joined(PointSightings(points[guess], bearing[guess], along, weight[guess])), guess
 
 

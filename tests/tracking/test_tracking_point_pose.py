@@ -108,13 +108,14 @@ def test_too_few_landmarks_or_too_few_that_agree_give_no_pose() -> None:
 
 
 def errors(known: np.ndarray, guessed: np.ndarray, spread: float, noise_px: float) -> np.ndarray:
-    """Root mean square distance and angle from the true pose, over 20 frames; guesses are too far away by 30 %."""
-    map_, rng, found = SparseMap(), np.random.default_rng(3), []
+    """Root mean square distance and angle from the true pose, over 20 frames with other guesses, off by 30 %."""
+    rng, found = np.random.default_rng(3), []
     centre = np.linalg.inv(TRUE[6])[:3, 3]
-    map_.add_landmarks(POINTS[known], known)
-    guess = centre + 1.3 * (POINTS[guessed] - centre)
-    map_.add_landmarks(guess, guessed, spread * (guess - centre))
     for _ in range(20):
+        map_ = SparseMap()
+        map_.add_landmarks(POINTS[known], known)
+        guess = centre + np.exp(rng.normal(0, 0.3, (len(guessed), 1))) * (POINTS[guessed] - centre)
+        map_.add_landmarks(guess, guessed, spread * (guess - centre))
         frame = scene.point_frame(0, TRUE[10], POINTS, rng, noise_px)
         pose = pose_from_points(frame, [TRUE[9]], map_, scene.FOCAL, CONFIG)
         assert pose is not None
@@ -124,12 +125,12 @@ def errors(known: np.ndarray, guessed: np.ndarray, spread: float, noise_px: floa
 
 def test_wrong_guesses_do_not_draw_the_pose_away() -> None:
     known, guessed = np.arange(50), np.arange(50, 100)
-    for_known, guesses = (errors(known, guessed, spread, 0.0) for spread in (1e-3, 0.3))
-    assert (guesses < 0.3 * for_known).all()
+    as_known, as_guesses = (errors(known, guessed, spread, 0.0) for spread in (1e-3, 0.3))
+    assert (as_guesses < 0.5 * as_known).all()
 
 
 def test_wrong_guesses_help_where_known_points_leave_a_pose_open() -> None:
     """All known ones lie in a corner of the image."""
     order = np.argsort((POINTS[:, :2] / POINTS[:, 2:]).sum(1))
-    without, guesses = (errors(np.sort(order[:12]), np.sort(order[12:last]), 0.3, 0.3) for last in (12, 120))
+    without, guesses = (errors(np.sort(order[:12]), np.sort(order[12:last]), 0.3, 0.5) for last in (12, 120))
     assert (guesses < 0.6 * without).all()
