@@ -19,7 +19,7 @@ from evslam.multiview.sparse_map import Keyframe, SparseMap
 from evslam.state import from_state, to_state
 
 MAP_FILE = "map.pt"
-_FORMAT, _VERSION = "evslam map", 1
+_FORMAT, _VERSION = "evslam map", 2
 
 
 def save_map(map_: SparseMap, canvas: Canvas, path: Path) -> None:
@@ -89,7 +89,7 @@ def _lens(canvas: Canvas) -> dict[str, float]:
 def _check(map_: SparseMap) -> None:
     """ValueError unless all parts fit together."""
     count = len(map_.points)
-    if map_.points.shape != (count, 3) or not len(map_.alive) == len(map_.firm) == count:
+    if map_.points.shape != (count, 3) or map_.spread.shape != (count, 3) or len(map_.alive) != count:
         raise ValueError("landmarks of different numbers")
     if not map_.keyframes:
         raise ValueError("no keyframes")

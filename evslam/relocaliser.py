@@ -35,18 +35,20 @@ class Links:
         ids: (N,) int64, tracks.
         landmark: (N,) int64 of the map, -1 where the track is none of them.
         points: (N, 3) float64, world; a guess from the surroundings where there is no landmark.
+        spread: (N, 3) float64, of a guess, see `SparseMap`.
     """
 
     number: int
     ids: np.ndarray
     landmark: np.ndarray
     points: np.ndarray
+    spread: np.ndarray
 
     def apply(self, map_: SparseMap) -> None:
         """Let a map know these tracks; guesses become landmarks that are not firm."""
         known = self.landmark >= 0
         map_.link(self.ids[known], self.landmark[known])
-        map_.add_landmarks(self.points[~known], self.ids[~known], firm=False)
+        map_.add_landmarks(self.points[~known], self.ids[~known], self.spread[~known])
 
     def merge(self, map_: SparseMap) -> None:
         """As `apply` for a map that follows these tracks already: what it takes them for is the same landmark; no
@@ -178,7 +180,7 @@ class Relocaliser:
             return None
         edges = replace(self.config.edge_pose, radius_px=search.edge_radius_px, min_edges=search.min_edges)
         image = self.imager.of_votes(frame.votes.astype(np.float32), 0)
-        no_points = PointSightings(np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0))
+        no_points = PointSightings.of_points(np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0))
         fit = pose_from_edges(self.imager, image, hosts, place.T_cam_world, no_points, edges)
         if fit is None:
             return None
@@ -219,7 +221,8 @@ class Relocaliser:
         own = np.full(len(frame.ids), -1, np.int64)
         own[track] = landmark[firm[row]]
         points[track] = map_.points[own[track]]
-        return Links(number, frame.ids, own, points)
+        spread = self.config.landmark.depth_spread * (points - centres(place.T_cam_world[None])[0])
+        return Links(number, frame.ids, own, points, spread)
 
     def _pose(self, frame: PointFrame, links: Links, start: np.ndarray) -> PointPose | None:
         """The pose of a later frame by the tracks that were linked."""

@@ -13,7 +13,8 @@ class LandmarkConfig:
         max_age: keyframes that are looked back.
         min_views: keyframes that have seen the track.
         min_angle_deg: largest angle between its rays.
-        max_mean_px, max_error_px: mean and largest error after triangulation.
+        max_mean_px: mean error after triangulation; a track that is further off follows no point. It is wide, as the
+            poses may be wrong: the adjustment decides.
         depth_spread: standard deviation of the logarithm of the depth around that of the surroundings.
     """
 
@@ -21,7 +22,6 @@ class LandmarkConfig:
     min_views: int
     min_angle_deg: float
     max_mean_px: float
-    max_error_px: float
     depth_spread: float
 
 
@@ -37,7 +37,6 @@ class WindowConfig:
         min_observations: below which nothing is adjusted.
         max_error_px: an observation further off is taken out.
         max_mean_px: a landmark further off on average is taken out.
-        guess_weight: of landmarks whose depth is not firm; they stay where they are.
         delay_frames: frames after a keyframe from which on its map is used; until then it may be worked on beside them.
     """
 
@@ -49,7 +48,6 @@ class WindowConfig:
     min_observations: int
     max_error_px: float
     max_mean_px: float
-    guess_weight: float
     delay_frames: int
 
 

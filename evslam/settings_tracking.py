@@ -160,8 +160,6 @@ class PoseConfig:
         scale_px, iterations: of the second, which is the result.
         crowd_px: points within this radius share the weight of three.
         inlier_px: a point within is an inlier.
-        enough_points: with so many landmarks whose depth is firm, others do not count ...
-        guess_weight: ... and with none, they weigh so much.
         min_points: inliers that a pose needs.
         min_share: share of inliers that a pose needs.
         sure_share: share of inliers above which no other start is tried.
@@ -177,8 +175,6 @@ class PoseConfig:
     iterations: int
     crowd_px: float
     inlier_px: float
-    enough_points: int
-    guess_weight: float
     min_points: int
     min_share: float
     sure_share: float

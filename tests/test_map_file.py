@@ -83,7 +83,7 @@ def test_what_is_no_map_is_told(tmp_path: Path, path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda content: content.update(version=2), "version 2"),
+        (lambda content: content.update(version=3), "version 3"),
         (lambda content: content.pop("canvas"), "damaged"),
         (lambda content: content["map"].update({"class": "Config"}), "damaged"),
         (lambda content: content["map"]["fields"].pop("points"), "damaged"),

@@ -194,8 +194,8 @@ def bend(map_: SparseMap, T_world_cam: Similarity) -> None:
     """
     before = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])
     host = _middle_keyframes(map_)
-    in_camera = Similarity.of_poses(before[host]).apply(map_.points[:, None])
-    map_.points = T_world_cam[host].apply(in_camera)[:, 0]
+    change = T_world_cam[host] @ Similarity.of_poses(before[host])
+    map_.points, map_.spread = change.apply(map_.points[:, None])[:, 0], change.turn(map_.spread[:, None])[:, 0]
     for index, keyframe in enumerate(map_.keyframes):
         keyframe.move(T_world_cam[[index]])
 

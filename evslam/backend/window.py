@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,7 +23,8 @@ class Window:
 
 
 def choose_window(map_: SparseMap, config: WindowConfig, free: range | None = None) -> Window:
-    """Keyframes to move, the landmarks that they and at least one other see, and the others that see most of these.
+    """Keyframes to move, the landmarks that they and at least one other see, guesses, which go with the keyframe that
+    sees them, and the others that see most of these.
 
     Args:
         map_: keyframes and landmarks.
@@ -38,7 +39,7 @@ def choose_window(map_: SparseMap, config: WindowConfig, free: range | None = No
         times_seen[seen] += 1
         if index in free:
             in_window[seen] = True
-    chosen = in_window & (times_seen >= 2) & map_.alive
+    chosen = in_window & map_.alive & ((times_seen >= 2) | ~map_.firm)
     others = [index for index in range(count) if index not in free]
     common = np.array([chosen[k.landmark[k.landmark >= 0]].sum() for k in (map_.keyframes[i] for i in others)])
     best = np.argsort(-common, kind="stable")[: config.max_fixed]
@@ -67,12 +68,12 @@ def adjust_window(
         return None
     poses = np.stack([map_.keyframes[view].T_cam_world for view in window.views])
     number, points, seen = len(observations), map_.points[window.landmarks], observations
-    firm = map_.firm[window.landmarks]
-    seen = replace(seen, weight=np.where(firm[seen.point], 1.0, config.guess_weight))
+    spread, is_free_point = map_.spread[window.landmarks], np.ones(len(points), bool)
     if edges is not None:
         seen = edges.after(seen, len(points))
-        points, firm = np.concatenate([points, edges.points]), np.append(firm, edges.is_free)
-    problem = BundleProblem(poses, window.is_free, points, seen, focal, firm)
+        points, is_free_point = np.concatenate([points, edges.points]), np.append(is_free_point, edges.is_free)
+        spread = np.concatenate([spread, np.zeros_like(edges.points)])
+    problem = BundleProblem(poses, window.is_free, points, seen, focal, is_free_point, spread)
     result = adjust(problem, BundleSettings(config.scale_px, config.max_iterations, config.tolerance))
     poses, points = result.T_cam_world, result.points
     if (~window.is_free).sum() == 1:

@@ -56,8 +56,11 @@ class Similarity:
 
     def apply(self, points: np.ndarray) -> np.ndarray:
         """Points (N, M, 3), M of each similarity, moved."""
-        turned = np.einsum("nij,nmj->nmi", self.rotation, points)
-        return np.asarray(self.scale[:, None, None] * turned + self.translation[:, None])
+        return self.turn(points) + self.translation[:, None]
+
+    def turn(self, vectors: np.ndarray) -> np.ndarray:
+        """Differences of points (N, M, 3), M of each similarity, turned and scaled."""
+        return np.asarray(self.scale[:, None, None] * np.einsum("nij,nmj->nmi", self.rotation, vectors))
 
     def rigid(self) -> np.ndarray:
         """(N, 4, 4) poses T_cam_world of cameras that are placed by these, T_world_cam, whatever their scale."""

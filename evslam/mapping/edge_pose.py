@@ -78,7 +78,7 @@ def pose_from_edges(
             return None
         points = np.concatenate([seen.points, world[found]])
         bearing = np.concatenate([seen.bearing, imager.canvas.bearings(pixel[found])])
-        normal = np.concatenate([np.zeros_like(seen.bearing), config.weight * across[found]])
+        normal = np.concatenate([seen.normal, config.weight * across[found]])
         weight = np.append(seen.weight, np.ones(len(points) - len(seen.points)))
         fit = estimate_pose(T_cam_world, points, bearing, normal, weight, settings)
         T_cam_world = fit.T_cam_world

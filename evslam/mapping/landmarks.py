@@ -39,12 +39,10 @@ def add_new_landmarks(map_: SparseMap, canvas: Canvas, config: LandmarkConfig) -
         found = triangulate(poses, seen, len(ids))
         still = np.zeros(len(views), bool)
         result = adjust(BundleProblem(poses, still, found.points, seen, focal), _POLISH)
-        count = np.bincount(seen.point, minlength=len(ids))
-        mean, worst = np.bincount(seen.point, result.error_px, len(ids)) / count, np.zeros(len(ids))
-        np.maximum.at(worst, seen.point, result.error_px)
+        mean = np.bincount(seen.point, result.error_px, len(ids)) / np.bincount(seen.point, minlength=len(ids))
         wide = found.in_front & (found.angle > np.radians(config.min_angle_deg))
-        good = wide & (mean < config.max_mean_px) & (worst < config.max_error_px)
-        map_.forget(ids[mean > config.max_error_px])
+        good = wide & (mean < config.max_mean_px)
+        map_.forget(ids[mean > config.max_mean_px])
         _link(map_, views, seen, rows, ids, good, result.points)
         added = int(good.sum())
         _guess(map_, canvas, config, ids[~good], _some(found, ~good))
@@ -98,9 +96,10 @@ def _guess(map_: SparseMap, canvas: Canvas, config: LandmarkConfig, ids: np.ndar
     points = np.concatenate([bearing, np.ones((len(ids), 1))], 1) / inverse_depth[:, None]
     T_world_cam = inverse(pose)
     world, old = points @ T_world_cam[:3, :3].T + T_world_cam[:3, 3], map_.landmarks(ids)
-    map_.points[old[old >= 0]] = world[old >= 0]
+    spread = config.depth_spread * (world - T_world_cam[:3, 3])
+    map_.points[old[old >= 0]], map_.spread[old[old >= 0]] = world[old >= 0], spread[old >= 0]
     new = old < 0
-    newest.landmark[row[new]] = map_.add_landmarks(world[new], ids[new], firm=False)
+    newest.landmark[row[new]] = map_.add_landmarks(world[new], ids[new], spread[new])
 
 
 def _some(found: Triangulation, rows: np.ndarray) -> Triangulation:

@@ -24,6 +24,8 @@ class Data(NamedTuple):
         camera, bearing, normal, weight: of the observations; the camera is the view of `Observations`.
         slot: (C,) index among the free cameras, -1 for fixed ones.
         is_free_point: (P,) bool.
+        guess: (P, 3) where each point was guessed. pull: (P, 3) the direction in which it was, over its standard
+            deviation there; zero for a point that was not guessed.
         lens: (2,) focal length and Cauchy scale, pixels.
     """
 
@@ -34,6 +36,8 @@ class Data(NamedTuple):
     weight: np.ndarray
     slot: np.ndarray
     is_free_point: np.ndarray
+    guess: np.ndarray
+    pull: np.ndarray
     lens: np.ndarray
 
 
@@ -79,7 +83,7 @@ def linearise(poses: Any, points: Any, data: Data, normal: Normal) -> float:
         block[:] = 0.0
     for block in (normal.camera_gradient, normal.point_gradient):
         block[:] = 0.0
-    cost = 0.0
+    cost, pulled = 0.0, 0.0
     for p in range(len(points)):
         for i in range(data.start[p], data.start[p + 1]):
             view = data.camera[i]
@@ -98,7 +102,16 @@ def linearise(poses: Any, points: Any, data: Data, normal: Normal) -> float:
                 residual,
                 jacobian[:rows],
             )
-    return 0.5 * scale * scale * cost
+        if data.is_free_point[p]:
+            off = 0.0
+            for a in range(3):
+                off += data.pull[p, a] * (points[p, a] - data.guess[p, a])
+            pulled += off * off
+            for a in range(3):
+                normal.point_gradient[p, a] += data.pull[p, a] * off
+                for b in range(a, 3):
+                    normal.point[p, a, b] += data.pull[p, a] * data.pull[p, b]
+    return 0.5 * (scale * scale * cost + pulled)
 
 
 @njit(inline="always", **JIT)

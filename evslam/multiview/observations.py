@@ -42,17 +42,31 @@ class Observations:
 
 @dataclass(frozen=True)
 class PointSightings:
-    """Landmarks that one view sees: points (N, 3) world, bearing (N, 2), weight (N,) of the squared error."""
+    """Landmarks that one view sees.
+
+    Attributes:
+        points: (N, 3) world.
+        bearing: (N, 2), where they are seen.
+        normal: (N, 2), along which an error counts, and how much; zero for one that counts in both directions.
+        weight: (N,) of the squared error.
+    """
 
     points: np.ndarray
     bearing: np.ndarray
+    normal: np.ndarray
     weight: np.ndarray
+
+    @staticmethod
+    def of_points(points: np.ndarray, bearing: np.ndarray, weight: np.ndarray) -> PointSightings:
+        """Errors count in both directions."""
+        return PointSightings(points, bearing, np.zeros_like(bearing), weight)
 
     def joined(self, other: PointSightings) -> PointSightings:
         """These, then the others."""
         return PointSightings(
             np.concatenate([self.points, other.points]),
             np.concatenate([self.bearing, other.bearing]),
+            np.concatenate([self.normal, other.normal]),
             np.concatenate([self.weight, other.weight]),
         )
 

@@ -81,7 +81,8 @@ def estimate_pose(
         T_cam_world: (4, 4) start.
         points: (N, 3) world.
         bearing: (N, 2) undistorted (X / Z, Y / Z).
-        normal: (N, 2) unit vectors across the edge, zero for points seen in both directions; None if all are.
+        normal: (N, 2) across the edge, of length 1 if its errors are as large as those of points, zero for points seen
+            in both directions; None if all are.
         weight: (N,) factor of each point's cost.
 
     Raises:
@@ -98,7 +99,7 @@ def estimate_pose(
     data = (points, bearing, normal, weight)
     cost = _fit(pose, data, (settings.focal, settings.scale_px), settings.iterations, hessian, error)
     trust = weight / (1 + (error / settings.scale_px) ** 2)
-    rows = 2 - normal.any(1).astype(float)
+    rows = np.where(normal.any(1), (normal**2).sum(1), 2.0)  # a shorter normal has smaller errors
     spare = (trust * rows).sum() * (1 - _PARAMETERS / max(rows.sum(), _PARAMETERS + 1))
     variance = float((trust * error**2).sum() / spare) if spare > 0 else 0.0
     return PoseFit(pose, error, float(cost), hessian, variance)

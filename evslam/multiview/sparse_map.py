@@ -91,7 +91,8 @@ class SparseMap:
         keyframes: in the order of time.
         points: (P, 3) float64, world positions of the landmarks.
         alive: (P,) bool, False for a landmark that was taken out.
-        firm: (P,) bool, False for one whose depth is mostly that of its surroundings: no parallax has told it yet.
+        spread: (P, 3) float64, standard deviation of a guess along the ray of the keyframe that saw it last: its depth
+            is mostly that of its surroundings, no parallax has told it yet. Zero for the others.
         revisits: pairs of keyframes, earlier and later, that show the same place.
         stretch: of new keyframes, see `Keyframe`.
         num_given: keyframes of an earlier recording, the first ones: they stay where they are.
@@ -103,7 +104,7 @@ class SparseMap:
     def __init__(self) -> None:
         self.keyframes: list[Keyframe] = []
         self.points = np.zeros((0, 3))
-        self.alive, self.firm = np.zeros(0, bool), np.zeros(0, bool)
+        self.alive, self.spread = np.zeros(0, bool), np.zeros((0, 3))
         self.revisits: list[tuple[int, int]] = []
         self.stretch = self.num_given = 0
         self._landmark_of_track = np.full(1024, -1, np.int64)
@@ -112,6 +113,11 @@ class SparseMap:
         """Landmark of each track (N,); -1 for none."""
         self._reserve(ids)
         return self._landmark_of_track[ids]
+
+    @property
+    def firm(self) -> np.ndarray:
+        """(P,) bool, landmarks whose depth parallax has told."""
+        return np.asarray(~self.spread.any(1))
 
     def median_depth(self, index: int) -> float:
         """Of the landmarks that a keyframe sees, at least a thousandth; 1 if it sees none."""
@@ -129,7 +135,7 @@ class SparseMap:
     def snapshot(self) -> SparseMap:
         """Points and tracks as they are now, without keyframes: what poses are estimated from while the map changes."""
         other = SparseMap()
-        other.points, other.alive, other.firm = self.points.copy(), self.alive.copy(), self.firm.copy()
+        other.points, other.alive, other.spread = self.points.copy(), self.alive.copy(), self.spread.copy()
         other._landmark_of_track = self._landmark_of_track.copy()
         return other
 
@@ -172,11 +178,16 @@ class SparseMap:
         self.keyframes.append(keyframe)
         return keyframe
 
-    def add_landmarks(self, points: np.ndarray, ids: np.ndarray, *, firm: bool = True) -> np.ndarray:
-        """New landmarks (M, 3) of tracks (M,), not yet observed by any keyframe; returns their indices (M,)."""
-        index, ones = len(self.points) + np.arange(len(points)), np.ones(len(points), bool)
+    def add_landmarks(self, points: np.ndarray, ids: np.ndarray, spread: np.ndarray | None = None) -> np.ndarray:
+        """New landmarks (M, 3) of tracks (M,), not yet observed by any keyframe; returns their indices (M,).
+
+        Args:
+            spread: (M, 3) of guesses; None for landmarks whose depth is known.
+        """
+        index = len(self.points) + np.arange(len(points))
         self.points = np.concatenate([self.points, points])
-        self.alive, self.firm = np.concatenate([self.alive, ones]), np.concatenate([self.firm, ones & firm])
+        self.alive = np.concatenate([self.alive, np.ones(len(points), bool)])
+        self.spread = np.concatenate([self.spread, np.zeros_like(points) if spread is None else spread])
         self._reserve(ids)
         self._landmark_of_track[ids] = index
         return index
@@ -200,6 +211,7 @@ class SparseMap:
     def move(self, T_new_old: Similarity) -> None:
         """All of it into another world (one similarity)."""
         self.points = T_new_old.apply(self.points[None])[0]
+        self.spread = T_new_old.turn(self.spread[None])[0]
         for keyframe in self.keyframes:
             keyframe.move(T_new_old @ Similarity.of_poses(np.linalg.inv(keyframe.T_cam_world)[None]))
 
@@ -211,7 +223,8 @@ class SparseMap:
         """
         landmarks, keyframes = len(self.points), len(self.keyframes)
         self.points = np.concatenate([self.points, other.points])
-        self.alive, self.firm = np.concatenate([self.alive, other.alive]), np.concatenate([self.firm, other.firm])
+        self.alive = np.concatenate([self.alive, other.alive])
+        self.spread = np.concatenate([self.spread, other.spread])
         for keyframe in other.keyframes:
             keyframe.landmark[keyframe.landmark >= 0] += landmarks
             keyframe.stretch += self.stretch + 1

@@ -39,7 +39,7 @@ def horizon_of(T_cam_world: np.ndarray, weight: float) -> PointSightings:
     """
     centre = -T_cam_world[:3, :3].T @ T_cam_world[:3, 3]
     points = _INFINITY * _RAYS @ T_cam_world[:3, :3] + centre
-    return PointSightings(points, _BEARINGS.copy(), np.full(len(_RAYS), weight / len(_RAYS)))
+    return PointSightings.of_points(points, _BEARINGS.copy(), np.full(len(_RAYS), weight / len(_RAYS)))
 
 
 def with_horizon(problem: BundleProblem, turns: Turns | None) -> BundleProblem:

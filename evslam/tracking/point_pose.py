@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from evslam.geometry.rigid import seen_from
 from evslam.geometry.similarity import Similarity
 from evslam.multiview.crowding import area_weight
 from evslam.multiview.observations import PointSightings
@@ -14,6 +15,8 @@ from evslam.multiview.sparse_map import Keyframe, SparseMap
 from evslam.settings_tracking import KeyframeConfig, PoseConfig
 from evslam.types import PointFrame
 
+_NOISE_PX = 1.0  # of a point, against the spread of its landmark
+_LEAST_PX = 1e-6  # by which depth moves a point
 _MIN_COMMON = 6  # tracks that tell how far the image has moved
 
 
@@ -24,11 +27,12 @@ class PointPose:
     Attributes:
         T_cam_world: (4, 4) float64.
         rows: (M,) rows of the frame whose tracks have a landmark.
-        error_px: (M,) distance between point and projected landmark, canvas pixels.
+        error_px: (M,) distance between point and projected landmark, canvas pixels; for a guess as far as its spread
+            does not explain it.
         num_inliers: points within `PoseConfig.inlier_px`.
         covariance: (6, 6), see `PoseFit.covariance`, and what all points have in common (`PoseConfig.common_px`), which
             looks like a turn.
-        seen: the landmarks, where they are seen, and their weights.
+        seen: the landmarks, where they are seen, and their weights; then the guesses among them once more.
     """
 
     T_cam_world: np.ndarray
@@ -76,28 +80,56 @@ def pose_from_points(
     rows = np.flatnonzero(landmark >= 0)
     if len(rows) < config.min_points:
         return None
-    points, bearing, firm = map_.points[landmark[rows]], frame.bearing[rows], map_.firm[landmark[rows]]
-    weight = area_weight(focal * bearing, config.crowd_px)
-    weight[~firm] *= config.guess_weight * max(0.0, 1 - firm.sum() / config.enough_points)
+    seen, guess = _sightings(frame.bearing[rows], map_, landmark[rows], starts[0], focal, config.crowd_px)
     wide = PoseSettings(focal, config.wide_scale_px, config.wide_iterations)
     narrow = PoseSettings(focal, config.scale_px, config.iterations)
     best: PoseFit | None = None
-    number, seen = len(rows), PointSightings(points, bearing, weight)
+    number = len(rows)
     fitted = seen if horizon is None else seen.joined(horizon)
     for start in starts:
-        fit = estimate_pose(start, fitted.points, fitted.bearing, None, fitted.weight, wide)
-        fit = estimate_pose(fit.T_cam_world, fitted.points, fitted.bearing, None, fitted.weight, narrow)
+        fit = estimate_pose(start, fitted.points, fitted.bearing, fitted.normal, fitted.weight, wide)
+        fit = estimate_pose(fit.T_cam_world, fitted.points, fitted.bearing, fitted.normal, fitted.weight, narrow)
         if best is None or fit.cost < best.cost:
             best = fit
-        if (best.error_px[:number] < config.inlier_px).mean() > config.sure_share:
+        if (_error_px(best, number, guess) < config.inlier_px).mean() > config.sure_share:
             break
     assert best is not None
-    error_px = best.error_px[:number]
+    error_px = _error_px(best, number, guess)
     inlier = error_px < config.inlier_px
     if inlier.sum() < config.min_points or inlier.mean() < config.min_share:
         return None
     common = (config.common_px / focal) ** 2 * np.diag([0.0, 0, 0, 1, 1, 1])
     return PointPose(best.T_cam_world, rows, error_px, int(inlier.sum()), best.covariance + common, seen)
+
+
+def _sightings(
+    bearing: np.ndarray, map_: SparseMap, landmark: np.ndarray, T_cam_world: np.ndarray, focal: float, crowd_px: float
+) -> tuple[PointSightings, np.ndarray]:
+    """Landmarks (N,) as they are seen from about a pose, and the rows (M,) of the guesses among them.
+
+    Whatever the depth of a guess is, it lies on its epipolar line: it counts in full across that. Along it, in the last
+    M rows, the spread leaves it little to say, and all guesses together count as one: what is wrong with them they have
+    in common.
+    """
+    points, spread = map_.points[landmark], map_.spread[landmark]
+    guess = np.flatnonzero(spread.any(1))
+    near, far = (seen_from(T_cam_world, points[guess] + side * spread[guess])[0] for side in (-0.5, 0.5))
+    line = focal * (far - near)  # pixels by one standard deviation
+    length = np.linalg.norm(line, axis=1, keepdims=True)
+    along = np.where(length > _LEAST_PX, line / np.maximum(length, _LEAST_PX), (1.0, 0.0))
+    normal = np.zeros_like(bearing)
+    normal[guess] = along[:, ::-1] * (-1, 1)
+    weight = area_weight(focal * bearing, crowd_px)
+    seen = PointSightings(points, bearing, normal, weight)
+    along /= np.hypot(1, length / _NOISE_PX) * np.sqrt(max(len(guess), 1))
+    return seen.joined(PointSightings(points[guess], bearing[guess], along, weight[guess])), guess
+
+
+def _error_px(fit: PoseFit, number: int, guess: np.ndarray) -> np.ndarray:
+    """(number,) of all points, of guesses across and along together."""
+    error_px = fit.error_px[:number].copy()
+    error_px[guess] = np.hypot(error_px[guess], fit.error_px[number : number + len(guess)])
+    return error_px
 
 
 def leaves_keyframe(

@@ -106,6 +106,28 @@ def test_bad_observations_and_bad_landmarks_are_taken_out() -> None:
     assert (map_.keyframes[0].landmark >= 0).sum() == len(POINTS) - 1
 
 
+def test_guesses_go_with_the_keyframe_that_sees_them_and_tell_across_their_lines() -> None:
+    """Some were guessed in the newest keyframe and seen by no other, the rest by all; no depth is right."""
+    map_ = scene.true_map(8, POINTS, noise_px=0.0)
+    alone, guess = np.arange(5), np.arange(60)
+    for keyframe in map_.keyframes[:-1]:
+        keyframe.landmark[alone] = -1
+    disturb(map_, range(7, 8), 0.005)
+    newest = map_.keyframes[-1]
+    T_world_cam = np.linalg.inv(newest.T_cam_world)
+    rays = np.column_stack([newest.bearing[guess], np.ones(len(guess))]) @ T_world_cam[:3, :3].T
+    map_.spread[guess] = 0.3 * 4.0 * rays
+    map_.points[guess] = T_world_cam[:3, 3] + 4.0 * rays
+    window = choose_window(map_, replace(CONFIG, keyframes=1))
+    assert np.isin(alone, window.landmarks).all()
+    adjust_window(map_, window, scene.FOCAL, replace(CONFIG, max_iterations=20))
+    assert scene.pose_error(newest.T_cam_world, TRUE[7])[0] < 1e-3
+    place = map_.points[alone] @ newest.T_cam_world[:3, :3].T + newest.T_cam_world[:3, 3]
+    np.testing.assert_allclose(place[:, :2] / place[:, 2:], newest.bearing[alone], atol=1e-5)
+    np.testing.assert_allclose(place[:, 2], 4.0, rtol=0.02)
+    np.testing.assert_allclose(map_.points[guess[5:]], POINTS[guess[5:]], rtol=0.1, atol=0.05)
+
+
 def test_too_few_observations_change_nothing() -> None:
     map_ = scene.true_map(3, POINTS[:5])
     disturb(map_, range(1, 3))

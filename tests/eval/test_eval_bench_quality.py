@@ -27,7 +27,7 @@ def moment() -> Moment:
     depth = np.full(len(pixel), scene.DEPTH + beside[2, 3])
     edges = EdgePoints(pixel, 1 / depth, 0.01 / depth, tangents(image.band, pixel), np.ones(len(pixel)))
     points = LINES[:: len(LINES) // 40]
-    seen = PointSightings(points, project(pose, points), np.ones(len(points)))
+    seen = PointSightings.of_points(points, project(pose, points), np.ones(len(points)))
     return Moment(pose, seen, [EdgeHost.of(edges, beside, IMAGER)], scene.image_from(IMAGER, LINES, pose))
 
 

@@ -42,7 +42,7 @@ IMAGE = scene.image_from(IMAGER, LINES, true_pose())
 def sightings(number: int, noise_px: float) -> PointSightings:
     points = LINES[:: len(LINES) // number][:number]
     noise = np.random.default_rng(0).normal(0, noise_px / CANVAS.focal, (number, 2))
-    return PointSightings(points, project(true_pose(), points) + noise, np.ones(number))
+    return PointSightings.of_points(points, project(true_pose(), points) + noise, np.ones(number))
 
 
 def test_edges_make_the_pose_better_than_a_few_noisy_points_can() -> None:

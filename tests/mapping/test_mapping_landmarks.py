@@ -53,12 +53,13 @@ def test_points_under_a_small_angle_are_refused() -> None:
 
 
 def test_tracks_that_fit_no_point_are_refused_and_forgotten() -> None:
+    """Some that fit badly are left to the adjustment: the poses may be wrong."""
     map_ = map_without_landmarks()
     for number, keyframe in enumerate(map_.keyframes):
         keyframe.bearing[7, 1] += (-1) ** number * 15 / scene.FOCAL
-    map_.keyframes[2].bearing[9, 1] += 10 / scene.FOCAL
-    assert add_new_landmarks(map_, scene.CANVAS, CONFIG) == len(POINTS) - 2
-    assert not is_firm(map_, np.array([7, 9])).any()
+        keyframe.bearing[9, 1] += (-1) ** number * 5 / scene.FOCAL
+    assert add_new_landmarks(map_, scene.CANVAS, CONFIG) == len(POINTS) - 1
+    assert not is_firm(map_, np.array([7])).any()
     assert not any(keyframe.usable[7] for keyframe in map_.keyframes)
     assert all(keyframe.usable[8] for keyframe in map_.keyframes)
 
@@ -112,6 +113,9 @@ def test_new_tracks_get_the_depth_of_their_surroundings_for_a_guess() -> None:
     local = map_.points[landmark] @ pose[:3, :3].T + pose[:3, 3]
     assert np.median(np.abs(local[:, 2] / depth[150:] - 1)) < 0.05
     assert np.abs(local[:, :2] / local[:, 2:] - newest.bearing[150:]).max() < 1e-9
+    centre = np.linalg.inv(pose)[:3, 3]
+    assert np.allclose(map_.spread[landmark], CONFIG.depth_spread * (map_.points[landmark] - centre), atol=1e-12)
+    assert not map_.spread[map_.landmarks(np.arange(150))].any()
 
 
 def test_a_guess_becomes_firm_once_parallax_tells() -> None:

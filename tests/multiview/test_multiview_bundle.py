@@ -50,6 +50,27 @@ def test_step_equals_the_dense_step() -> None:
     np.testing.assert_allclose(decrease, -0.5 * gradient @ step, rtol=1e-8)
 
 
+def test_guesses_pull_towards_where_they_were() -> None:
+    scene = make_scene(5, 8, 0)
+    spread = np.zeros_like(scene.points)
+    spread[::2] = 0.1 * scene.points[::2]
+    free, pulled = disturbed(scene), replace(disturbed(scene), spread=spread)
+    moved, values, normals = free.points + 0.03, [], []
+    for problem in (free, pulled):
+        data = bundle._data(problem, SETTINGS.scale_px)
+        normals.append(bundle._normal(3, len(moved), len(problem.observations)))
+        values.append(bundle.linearise(problem.T_cam_world, moved, data, normals[-1]))
+    along = spread[::2] / np.linalg.norm(spread[::2], axis=1, keepdims=True)
+    sigmas = (0.03 * along).sum(1) / np.linalg.norm(spread[::2], axis=1)
+    np.testing.assert_allclose(values[1] - values[0], 0.5 * (sigmas**2).sum(), rtol=1e-6)
+    pull = along / np.linalg.norm(spread[::2], axis=1, keepdims=True)
+    gradient = normals[1].point_gradient - normals[0].point_gradient
+    np.testing.assert_allclose(gradient[::2], sigmas[:, None] * pull, rtol=1e-6, atol=1e-9)
+    assert not gradient[1::2].any()
+    hessian = np.triu(np.einsum("pa,pb->pab", pull, pull))
+    np.testing.assert_allclose((normals[1].point - normals[0].point)[::2], hessian, rtol=1e-6, atol=1e-8)
+
+
 def test_reduced_hessian_is_the_schur_complement() -> None:
     scene = make_scene(5, 8, 0)
     result = adjust(disturbed(scene, size=0.002), SETTINGS)
