@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -30,3 +30,22 @@ def two_at_a_time(work: Callable[[Item], Result], items: Iterable[Item]) -> list
     """Results of the work on each item, in their order; the work on one must not touch what another's looks at."""
     with ThreadPoolExecutor(_THREADS, "evslam beside") as pool:
         return list(pool.map(work, items))
+
+
+def one_ahead(items: Iterator[Item], hold: Callable[[], bool]) -> Iterator[tuple[Item, bool]]:
+    """The same items; the next one is made in a thread while the last one is worked on.
+
+    Args:
+        items: are made one at a time.
+        hold: asked before an item comes out; if true, the next one is made only when it is asked for.
+
+    Yields:
+        Each item, and whether it is the last that was made so far.
+    """
+    end: Any = object()
+    with ThreadPoolExecutor(1, "evslam ahead") as pool:
+        item = pool.submit(next, items, end).result()
+        while item is not end:
+            making = None if hold() else pool.submit(next, items, end)
+            yield item, making is None
+            item = (making or pool.submit(next, items, end)).result()
