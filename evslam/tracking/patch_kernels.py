@@ -71,7 +71,8 @@ def cut_template(image: Any, x: Any, y: Any, linear: Any, scratch: Any, template
     """Template around (x, y) of an image (2, h, w), in coordinates d with image place (x, y) + linear @ d.
 
     Fills template (2, SIDE, STRIDE) and gradient (2, 2, SIDE, STRIDE) (channel, axis); scratch is
-    (2, SIDE + 2, ROOM), zero in the last columns. Returns the entries xx, xy, yy of the gradients' second moments; zero outside the image.
+    (2, SIDE + 2, ROOM), zero in the last columns. Returns the entries xx, xy, yy of the gradients' second moments; zero
+    outside the image.
     """
     height, width = image.shape[1:]
     extent = RIM * max(abs(linear[0, 0]) + abs(linear[0, 1]), abs(linear[1, 0]) + abs(linear[1, 1])) + 1.01
