@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -32,20 +33,26 @@ def two_at_a_time(work: Callable[[Item], Result], items: Iterable[Item]) -> list
         return list(pool.map(work, items))
 
 
-def one_ahead(items: Iterator[Item], hold: Callable[[], bool]) -> Iterator[tuple[Item, bool]]:
-    """The same items; the next one is made in a thread while the last one is worked on.
+def made_ahead(items: Iterator[Item], most: int, hold: Callable[[], bool]) -> Iterator[tuple[Item, bool]]:
+    """The same items; the next ones are made in a thread while the last one is worked on.
 
     Args:
         items: are made one at a time.
-        hold: asked before an item comes out; if true, the next one is made only when it is asked for.
+        most: that are made ahead.
+        hold: asked before an item comes out; while it is true, no more are made than have been asked for.
 
     Yields:
         Each item, and whether it is the last that was made so far.
     """
     end: Any = object()
-    with ThreadPoolExecutor(1, "evslam ahead") as pool:
-        item = pool.submit(next, items, end).result()
-        while item is not end:
-            making = None if hold() else pool.submit(next, items, end)
-            yield item, making is None
-            item = (making or pool.submit(next, items, end)).result()
+    pool = ThreadPoolExecutor(1, "evslam ahead")
+    coming = deque([pool.submit(next, items, end)])
+    try:
+        while (item := coming.popleft().result()) is not end:
+            if not hold():
+                coming.extend(pool.submit(next, items, end) for _ in range(most - len(coming)))
+            yield item, not coming
+            if not coming:
+                coming.append(pool.submit(next, items, end))
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -118,9 +118,8 @@ class LoopCloser:
         """Look for loops of the newest keyframe that has neighbours on both sides."""
         config, places = self.config, self.config.places
         new = len(map_.keyframes) - 1 - places.neighbours
-        if not config.loop.online_keyframes or self.closing is not None or new < map_.num_given:
-            return
-        if new <= places.min_gap:
+        first = max(places.min_gap + 1, map_.num_given)
+        if not config.loop.online_keyframes or self.closing is not None or new < first:
             return
         self.index.update(map_)
         candidates = self.index.alike(new, places)[:ASKED]

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 def run(options: RunOptions, config: Config) -> dict[str, Any]:
     """Run SLAM on a recording and write a run folder.
 
-    Ctrl-C ends the loop after the batch at hand, or the next if it is being seen already; everything so far is written
+    Ctrl-C ends the loop after the batch at hand and the few that have been seen already; everything so far is written,
     and `resume` goes on from there.
 
     Args:

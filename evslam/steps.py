@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from evslam.beside import one_ahead
+from evslam.beside import made_ahead
 from evslam.slam import RotationSlam, Seen, SpatialSlam
 from evslam.types import EventBatch, TrackResult
+
+_AHEAD = 8  # batches: a search for a start takes as long as these
 
 
 @dataclass(frozen=True)
@@ -22,15 +24,15 @@ class Step:
 
 
 def steps(slam: RotationSlam | SpatialSlam, batches: Iterable[EventBatch], hold: Callable[[], bool]) -> Iterator[Step]:
-    """Process batches one after the other. In mode `6dof` the next one is seen in a thread while the last is placed.
+    """Process batches one after the other. In mode `6dof` the next ones are seen in a thread while the last is placed.
 
     Args:
         slam: processes them.
         batches: follow each other.
-        hold: asked before each step; if true, no later batch is seen meanwhile, so that the system may be saved.
+        hold: asked before each step; while it is true, no more batches are seen, so that the system may be saved soon.
     """
     if isinstance(slam, SpatialSlam):
-        for (batch, seen, seconds), is_last in one_ahead(_seen(slam, batches), hold):
+        for (batch, seen, seconds), is_last in made_ahead(_seen(slam, batches), _AHEAD, hold):
             begin = time.perf_counter()
             result = slam.place(batch, seen)
             yield Step(batch, result, seconds + time.perf_counter() - begin, is_last)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from evslam.beside import in_thread, one_ahead, two_at_a_time
+from evslam.beside import in_thread, made_ahead, two_at_a_time
 
 
 def test_work_runs_beside_and_is_waited_for() -> None:
@@ -48,24 +48,41 @@ def test_an_error_of_one_item_comes_out() -> None:
         two_at_a_time(lambda item: 1 / item, [1, 0, 2])
 
 
-def test_one_item_is_made_ahead_but_not_two() -> None:
-    made, both = [], threading.Barrier(2)
+def test_so_many_items_are_made_ahead() -> None:
+    made, ready = [], threading.Semaphore(0)
 
     def items() -> Iterator[int]:
-        for number in range(3):
-            if number:
-                both.wait(5)  # while the last one is worked on
+        for number in range(6):
             made.append(number)
+            ready.release()
             yield number
 
     seen = []
-    for item, is_last in one_ahead(items(), lambda: False):
+    for item, is_last in made_ahead(items(), 2, lambda: False):
         assert not is_last
-        if item < 2:
-            assert made == list(range(item + 1))
-            both.wait(5)
+        for _ in range(3 if item == 0 else item < 4):
+            assert ready.acquire(timeout=5)  # while this one is worked on
+        assert made == list(range(min(item + 3, 6)))
         seen.append(item)
-    assert seen == [0, 1, 2]
+    assert seen == [0, 1, 2, 3, 4, 5]
+
+
+def test_held_it_comes_to_rest_at_the_last_item_that_was_made() -> None:
+    made, seen = list[int](), list[int]()
+
+    def items() -> Iterator[int]:
+        for number in range(8):
+            made.append(number)
+            yield number
+
+    rests = []
+    for item, is_last in made_ahead(items(), 3, lambda: len(rests) < 1 and len(seen) >= 2):
+        seen.append(item)
+        if is_last:
+            assert made == seen
+            rests.append(item)
+    assert seen == list(range(8))
+    assert rests == [4]
 
 
 def test_nothing_is_made_ahead_when_held() -> None:
@@ -76,7 +93,7 @@ def test_nothing_is_made_ahead_when_held() -> None:
             made.append(number)
             yield number
 
-    for item, is_last in one_ahead(items(), lambda: True):
+    for item, is_last in made_ahead(items(), 2, lambda: True):
         assert is_last
         assert made == list(range(item + 1))
 
@@ -86,7 +103,7 @@ def test_an_error_in_making_an_item_comes_after_those_before() -> None:
         yield 1
         raise ArithmeticError("broken")
 
-    ahead = one_ahead(items(), lambda: False)
+    ahead = made_ahead(items(), 2, lambda: False)
     assert next(ahead)[0] == 1
     with pytest.raises(ArithmeticError, match="broken"):
         next(ahead)

@@ -75,3 +75,14 @@ def test_keyframes_without_a_look_are_passed_over() -> None:
     assert alike(index, map_, 13)[0] == 3
     map_.keyframes[13].look = np.zeros((0, 128), np.float16)
     assert alike(index, map_, 13) == []
+
+
+def test_an_image_is_looked_up_among_all_keyframes_or_older_ones() -> None:
+    map_, index = walk([0, 1, 2, 3, 1, 2, 0, 3]), LookIndex(4, 0)
+    assert index.nearest(looks(99, 2).astype(np.float32), 2) == []
+    index.update(map_)
+    found = looks(99, 2).astype(np.float32)
+    assert set(index.nearest(found, 2)) == {2, 5}
+    assert index.nearest(found, 2, before=5)[0] == 2
+    assert max(index.nearest(found, 9, before=5)) == 4
+    assert index.nearest(found[:0], 2) == []
