@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -30,3 +31,28 @@ def two_at_a_time(work: Callable[[Item], Result], items: Iterable[Item]) -> list
     """Results of the work on each item, in their order; the work on one must not touch what another's looks at."""
     with ThreadPoolExecutor(_THREADS, "evslam beside") as pool:
         return list(pool.map(work, items))
+
+
+def made_ahead(items: Iterator[Item], most: int, hold: Callable[[], bool]) -> Iterator[tuple[Item, bool]]:
+    """The same items; the next ones are made in a thread while the last one is worked on.
+
+    Args:
+        items: are made one at a time.
+        most: that are made ahead.
+        hold: asked before an item comes out; while it is true, no more are made than have been asked for.
+
+    Yields:
+        Each item, and whether it is the last that was made so far.
+    """
+    end: Any = object()
+    pool = ThreadPoolExecutor(1, "evslam ahead")
+    coming = deque([pool.submit(next, items, end)])
+    try:
+        while (item := coming.popleft().result()) is not end:
+            if not hold():
+                coming.extend(pool.submit(next, items, end) for _ in range(most - len(coming)))
+            yield item, not coming
+            if not coming:
+                coming.append(pool.submit(next, items, end))
+    finally:
+        pool.shutdown(cancel_futures=True)

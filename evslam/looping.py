@@ -119,9 +119,11 @@ class LoopCloser:
         """Look for loops of the newest keyframe that has neighbours on both sides."""
         config, places = self.config, self.config.places
         new = len(map_.keyframes) - 1 - places.neighbours
-        if not config.loop.online_keyframes or self.closing is not None or new < max(places.min_gap, map_.num_given):
+        first = max(places.min_gap + 1, map_.num_given)
+        if not config.loop.online_keyframes or self.closing is not None or new < first:
             return
-        candidates = self.index.alike(map_, new, places)[:ASKED]
+        self.index.update(map_)
+        candidates = self.index.alike(new, places)[:ASKED]
         if not self.found and any(edges_agree(map_, old, new, self.imager, config.link) for old in candidates):
             return
 

@@ -27,6 +27,7 @@ from evslam.progress import progress_bar
 from evslam.provenance import versions
 from evslam.session import RunOptions, Session, open_session
 from evslam.slam import RotationSlam, SpatialSlam
+from evslam.steps import steps
 from evslam.tally import Tally, run_metrics
 from evslam.tracking.mode import ModeChoice, ModeWatch, choose_mode
 from evslam.types import EventBatch, TrackingState, TrackResult
@@ -38,7 +39,8 @@ log = logging.getLogger(__name__)
 def run(options: RunOptions, config: Config) -> dict[str, Any]:
     """Run SLAM on a recording and write a run folder.
 
-    Ctrl-C ends the loop after the current batch; everything so far is written and `resume` goes on from there.
+    Ctrl-C ends the loop after the batch at hand and the few that have been seen already; everything so far is written,
+    and `resume` goes on from there.
 
     Args:
         options: recording, output folder and flags.
@@ -100,7 +102,7 @@ class _Loop:
             self.slam, self.batching = SpatialSlam(session.camera, config, gyro), config.frame.batching
         self.tally = Tally()
         self.noise = session.noise_filter(config)
-        self.next_us = session.start_us
+        self.next_us, self.saved = session.start_us, 0.0
         self.sharpest: tuple[EventBatch, TrackResult] | None = None
         may_change = config.mode == "auto" and options.map is None
         self.watch = ModeWatch(session.camera, config, mode) if may_change else None
@@ -124,16 +126,16 @@ class _Loop:
 
     def execute(self) -> bool:
         """Process batches to the end or to Ctrl-C; True when interrupted."""
-        wall, cpu, saved = time.perf_counter(), time.process_time(), time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         total_s, done_s = ((us - self.session.start_us) * 1e-6 for us in (self.session.stop_us, self.next_us))
         show = self.options.progress
         self._save()  # so that a run that is killed at once can be resumed, too
         with _stop_on_signal() as stop, progress_bar(self.mode, total_s, done_s, show=show) as bar:
             config = replace(self.config, batch=self.batching)
-            for batch in self.session.batches(config, self.next_us, lambda: self.slam.pace, self.noise):
-                begin = time.perf_counter()
-                result = self.slam.process(batch)
-                self.tally.add_latency(time.perf_counter() - begin)
+            batches = self.session.batches(config, self.next_us, lambda: self.slam.pace, self.noise)
+            for step in steps(self.slam, batches, lambda: bool(stop) or self._may_save()):
+                batch, result = step.batch, step.result
+                self.tally.add_latency(step.seconds)
                 self.writer.write(result)
                 self._note(batch, result)
                 now = time.perf_counter()
@@ -142,16 +144,16 @@ class _Loop:
                 wall, cpu = now, time.process_time()
                 self._show(bar, batch, result)
                 self._think_again(batch)
-                if now - saved > self.config.run.checkpoint_s:
-                    self._save()
-                    saved = now
-                if stop or self.switch is not None:
+                if step.is_last if stop else self.switch is not None:
                     break
+                if step.is_last and self._may_save():
+                    self._save()
         if stop:
             self.switch = None
         elif self.switch is None and self.mode == "6dof" and self.slam.fit == 0:
             self._propose(ModeChoice("rotation", "no start was found to the end"))
-        self._save()
+        if self.switch is None:
+            self._save()
         return bool(stop)
 
     def _think_again(self, batch: EventBatch) -> None:
@@ -209,12 +211,17 @@ class _Loop:
         bar.set_postfix_str(f"{speed}, {factor:.2f}x real time, {result.state.value}", refresh=False)
         bar.update(min(batch.duration_s, (bar.total or 0) - bar.n))
 
+    def _may_save(self) -> bool:
+        """The last checkpoint is old."""
+        return time.perf_counter() - self.saved > self.config.run.checkpoint_s
+
     def _save(self) -> None:
         tally = asdict(self.tally)
         state = {"mode": self.mode, "slam": self.slam.state_dict(), "tally": tally, "next_us": self.next_us}
         state |= {"noise": self.noise.state_dict(self.next_us), "config": dump_config(self.config)}
         state |= {"switches": self.switches, "watch": None if self.watch is None else self.watch.state_dict()}
         self.writer.checkpoint(state)
+        self.saved = time.perf_counter()
 
 
 def _mode(session: Session, config: Config, options: RunOptions) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,11 +16,12 @@ from evslam.geometry.trajectory import camera_poses
 from evslam.multiview.sparse_map import SparseMap
 from evslam.odometry import Odometry
 from evslam.panoramic import PanoramicTracker
+from evslam.tracking.event_frame import RecentEvents
 from evslam.tracking.front_end import FrontEnd
 from evslam.tracking.gyro import Gyro
 from evslam.tracking.motion import ConstantVelocity
 from evslam.tracking.velocity import VelocityTracker
-from evslam.types import EventBatch, Imu, Picture, TrackingState, TrackResult, Trajectory
+from evslam.types import EventBatch, Imu, Picture, PointFrame, TrackingState, TrackResult, Trajectory
 
 _IDENTITY = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
 _BEFORE_US = 1_000_000  # that the map of an earlier recording ends before this one
@@ -142,6 +144,14 @@ class RotationSlam:
             self.gyro.load_state_dict(state["gyro"])
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the front-end makes of a batch: points on its event image, and the events of the last moments."""
+
+    frame: PointFrame
+    events: RecentEvents
+
+
 class SpatialSlam:
     """A camera that moves freely: points tracked over event images, keyframes, semi-dense edges, bundle adjustment.
 
@@ -154,7 +164,9 @@ class SpatialSlam:
     def __init__(self, camera: Camera, config: Config, imu: Imu | None = None) -> None:
         self.canvas = Canvas.of(camera, config.frame.canvas_width, config.frame.canvas_margin)
         self.gyro = Gyro(imu, config.gyro) if imu is not None else None
-        self.front_end = FrontEnd(camera, self.canvas, config, self.gyro)
+        unlearned = Gyro(imu, config.gyro) if imu is not None else None  # the front-end may be ahead of what is learned
+        self.front_end = FrontEnd(camera, self.canvas, config, unlearned)
+        self.shown = np.zeros((self.canvas.height, self.canvas.width), np.float32)
         self.odometry = Odometry(config, self.canvas, in_thread, self.gyro)
 
     def process(self, batch: EventBatch) -> TrackResult:
@@ -166,8 +178,18 @@ class SpatialSlam:
         Returns:
             Pose and twist at the end of the batch, and how far to trust them.
         """
-        frame = self.front_end.take(batch)
-        state = self.odometry.add(frame, self.front_end.builder.around)
+        return self.place(batch, self.see(batch))
+
+    def see(self, batch: EventBatch) -> Seen:
+        """The first half of a step, which needs nothing of the second: while one batch is placed, the next may be seen
+        in another thread."""
+        return Seen(self.front_end.take(batch), self.front_end.builder.events())
+
+    def place(self, batch: EventBatch, seen: Seen) -> TrackResult:
+        """The second half of a step."""
+        frame = seen.frame
+        self.shown = self.shown if frame.votes is None else frame.votes
+        state = self.odometry.add(frame, seen.events.around)
         if self.odometry.is_elsewhere:
             state = TrackingState.STARTING
         return TrackResult(
@@ -196,8 +218,7 @@ class SpatialSlam:
 
     def picture(self, batch: EventBatch, result: TrackResult) -> Picture:
         """The latest events on the canvas, the edges of the last keyframes in them, and the map."""
-        canvas, mapper, frame = self.canvas, self.odometry.mapper, self.front_end.frame
-        image = np.zeros((canvas.height, canvas.width), np.float32) if frame is None else frame.votes
+        canvas, mapper, image = self.canvas, self.odometry.mapper, self.shown.astype(np.float32)
         keyframes = list(mapper.map.keyframes)
         if not self.odometry.is_started or not mapper.hosts:
             return Picture(image)

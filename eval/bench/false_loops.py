@@ -23,15 +23,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from evslam.backend.look_index import LookIndex
 from evslam.backend.loop_closure import find_loops
 from evslam.backend.loop_match import LoopMatch, match_views, see_points
-from evslam.backend.places import View, Vocabulary, view_of
+from evslam.backend.places import View, view_of
 from evslam.beside import two_at_a_time
 from evslam.config import Config, load_config
 from evslam.eval.bench.map_truth import MapTruth
 from evslam.geometry.canvas import Canvas, inside
 from evslam.geometry.rigid import NEAR, seen_from
 from evslam.map_file import MAP_FILE, load_map
+from evslam.multiview.sparse_map import Keyframe
 from evslam.provenance import versions
 from evslam.runner import run
 from evslam.session import RunOptions, open_session
@@ -46,19 +48,19 @@ CONFIG = load_config(overrides=["mode=6dof"])
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished map: what its keyframes show, and what they look like in its own words."""
+    """A finished map: what its keyframes show, and which look alike."""
 
     name: str
     truth: MapTruth
     canvas: Canvas
     views: list[View]
-    vocabulary: Vocabulary
-    summaries: np.ndarray
+    looks: LookIndex
 
-    def alike(self, view: View, older_than: int, config: Config) -> list[int]:
-        """Keyframes that are compared with a view, the most alike first."""
-        alike = self.summaries[:older_than] @ self.vocabulary.summary(view.descriptor)
-        return [int(each) for each in np.argsort(-alike, kind="stable")[: config.places.candidates]]
+    def alike(self, keyframe: Keyframe, config: Config, older_than: int | None = None) -> list[int]:
+        """Keyframes that are compared with one of this map or another, the most alike first."""
+        none = np.zeros((0, 128), np.float32)
+        look = none if keyframe.look is None else keyframe.look.astype(np.float32)
+        return self.looks.nearest(look, config.places.candidates, older_than)
 
 
 def finished(recording: Path, out: Path, config: Config) -> Finished:
@@ -75,9 +77,9 @@ def finished(recording: Path, out: Path, config: Config) -> Finished:
     empty = View(np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros((0, 128), np.float32))
     seen = two_at_a_time(lambda index: view_of(map_, index, canvas, config.places), range(len(map_.keyframes)))
     views = [empty if view is None else view for view in seen]
-    vocabulary = Vocabulary(np.concatenate([view.descriptor for view in views]), config.places.words, config.seed)
-    summaries = np.stack([vocabulary.summary(view.descriptor) for view in views])
-    return Finished(name, MapTruth(map_, session.recording.groundtruth), canvas, views, vocabulary, summaries)
+    looks = LookIndex(config.places.words, config.seed)
+    looks.update(map_)
+    return Finished(name, MapTruth(map_, session.recording.groundtruth), canvas, views, looks)
 
 
 def compare(old: View, new: View, focal: float, loop: LoopConfig, stages: Counter[str]) -> LoopMatch | None:
@@ -100,7 +102,7 @@ def between(maps: list[Finished], same: list[list[str]], config: Config) -> tupl
                 continue
             stages["pairs"] += len(old.views) * len(new.views)
             for index, view in enumerate(new.views):
-                for candidate in old.alike(view, len(old.views), config):
+                for candidate in old.alike(new.truth.map.keyframes[index], config):
                     match = compare(old.views[candidate], view, old.canvas.focal, config.loop, stages)
                     if match is not None:
                         names = {"old": f"{old.name} {candidate}", "new": f"{new.name} {index}"}
@@ -115,7 +117,7 @@ def within(one: Finished, config: Config) -> tuple[Counter[str], list[dict[str, 
         older = new - config.places.min_gap
         stages["pairs"] += older
         stages["pairs without overlap"] += sum(not overlaps(one, old, new) for old in range(older))
-        for old in one.alike(one.views[new], older, config):
+        for old in one.alike(one.truth.map.keyframes[new], config, older):
             match = compare(one.views[old], one.views[new], one.canvas.focal, config.loop, stages)
             if match is not None:
                 wrong = is_wrong(*one.truth.loop_error(old, new, match.new_from_old))

@@ -58,7 +58,7 @@ def moments(recording: Path, duration_s: float | None, config: Config) -> Iterat
         state, mapper = slam.process(batch).state, odometry.mapper
         if state is TrackingState.TRACKING and before is not None and number % _EVERY == 0 and mapper.hosts:
             t_us, pose = before
-            around = slam.front_end.builder.around(t_us, config.link.window_s / 2)
+            around = slam.front_end.builder.events().around(t_us, config.link.window_s / 2)
             image = mapper.edge_image(pose.T_cam_world, pose.seen.points, around, odometry.twist)
             yield Moment(pose.T_cam_world, pose.seen, mapper.hosts, image), mapper.imager
         before = odometry.last if state is TrackingState.TRACKING else None

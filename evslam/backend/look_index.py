@@ -1,4 +1,4 @@
-"""Keyframes of a map that grows, by what they look like."""
+"""Keyframes of a map by what they look like: the one index that loops, returns and joined maps are looked up in."""
 
 from __future__ import annotations
 
@@ -17,36 +17,77 @@ class LookIndex:
         seed: of the choice of words.
 
     Attributes:
-        vocabulary: None before the first search; learned_from: so many keyframes.
+        vocabulary: None before the first keyframe; learned_from: so many keyframes.
+        keyframes: (K,) int64, numbers of those that show something, ascending, as of the last `update`.
     """
 
     def __init__(self, num_words: int, seed: int) -> None:
         self.num_words, self.seed = num_words, seed
         self.vocabulary: Vocabulary | None = None
         self.learned_from = 0
-        self._summaries: dict[int, np.ndarray] = {}  # by the time of the keyframe
+        self.keyframes = np.zeros(0, np.int64)
+        self._rows = np.zeros(0, np.int64)  # of the keyframes, among the summaries
+        self._row_of: dict[int, int] = {}  # by the time of the keyframe
+        self._free: list[int] = []  # rows of keyframes that are gone
+        self._summaries = np.zeros((0, 0), np.float32)  # with room for more
 
-    def alike(self, map_: SparseMap, new: int, config: PlacesConfig) -> list[int]:
-        """Keyframes long before number `new` that look like it, the most alike first."""
+    def update(self, map_: SparseMap) -> None:
+        """Take in the keyframes that are new, and forget those that are gone."""
         looks = [keyframe.look for keyframe in map_.keyframes]
         shown = {k: look for k, look in enumerate(looks) if look is not None and len(look)}
-        old = [k for k in shown if k < new - config.min_gap]
-        near = [k for k in shown if 0 < abs(k - new) <= config.min_gap]
-        if new not in shown or not old or not near:
+        times = [map_.keyframes[k].t_us for k in shown]
+        for t_us in sorted(set(self._row_of).difference(times)):
+            self._free.append(self._row_of.pop(t_us))
+        if shown:
+            vocabulary = self._learned(list(shown.values()))
+            for t_us, look in zip(times, shown.values(), strict=True):
+                if t_us not in self._row_of:
+                    self._add(t_us, vocabulary.summary(look.astype(np.float32)))
+        self.keyframes = np.array(list(shown), np.int64)
+        self._rows = np.array([self._row_of[t_us] for t_us in times], np.int64)
+
+    def nearest(self, descriptor: np.ndarray, most: int, before: int | None = None) -> list[int]:
+        """Keyframes that look most like an image with these descriptors (N, D), the most alike first.
+
+        Args:
+            descriptor: see `places.describe`; none look like nothing.
+            most: keyframes, at most.
+            before: number of a keyframe, only older ones count; None for all.
+        """
+        if self.vocabulary is None or not len(descriptor):
             return []
-        vocabulary = self._learned(list(shown.values()))
-        times, summaries = [map_.keyframes[k].t_us for k in shown], self._summaries
-        self._summaries = {
-            t_us: summaries[t_us] if t_us in summaries else vocabulary.summary(look.astype(np.float32))
-            for t_us, look in zip(times, shown.values(), strict=True)
-        }
-        by_number = dict(zip(shown, self._summaries.values(), strict=True))
-        alike, usual = (np.stack([by_number[k] for k in group]) @ by_number[new] for group in (old, near))
-        order = np.argsort(-alike, kind="stable")[: config.candidates]
-        return [old[row] for row in order.tolist() if alike[row] > config.min_alike * usual.max()]
+        old = self.keyframes if before is None else self.keyframes[self.keyframes < before]
+        return self._sorted(old, self._alike(self.vocabulary.summary(descriptor))[: len(old)], most)
+
+    def alike(self, new: int, config: PlacesConfig) -> list[int]:
+        """Keyframes long before number `new` that look nearly as much like it as its neighbours, the most alike
+        first."""
+        place = int(np.searchsorted(self.keyframes, new))
+        apart = new - self.keyframes
+        is_old, is_near = apart > config.min_gap, (apart != 0) & (np.abs(apart) <= config.min_gap)
+        if new not in self.keyframes[place : place + 1] or not is_old.any() or not is_near.any():
+            return []
+        alike = self._alike(self._summaries[self._rows[place]])
+        good = np.flatnonzero(is_old & (alike > config.min_alike * alike[is_near].max()))
+        return self._sorted(self.keyframes[good], alike[good], config.candidates)
+
+    def _alike(self, summary: np.ndarray) -> np.ndarray:
+        return np.asarray((self._summaries[: len(self._row_of) + len(self._free)] @ summary)[self._rows])
+
+    @staticmethod
+    def _sorted(keyframes: np.ndarray, alike: np.ndarray, most: int) -> list[int]:
+        return [int(each) for each in keyframes[np.argsort(-alike, kind="stable")[:most]]]
 
     def _learned(self, looks: list[np.ndarray]) -> Vocabulary:
         if self.vocabulary is None or len(looks) >= 2 * self.learned_from:
             self.vocabulary = Vocabulary(np.concatenate(looks).astype(np.float32), self.num_words, self.seed)
-            self.learned_from, self._summaries = len(looks), {}
+            self.learned_from, self._row_of, self._free = len(looks), {}, []
         return self.vocabulary
+
+    def _add(self, t_us: int, summary: np.ndarray) -> None:
+        row = self._free.pop() if self._free else len(self._row_of)
+        if row >= len(self._summaries) or self._summaries.shape[1] != len(summary):
+            room = np.zeros((max(2 * row, 64), len(summary)), np.float32)
+            room[:row] = self._summaries[:row] if row else 0
+            self._summaries = room
+        self._summaries[row], self._row_of[t_us] = summary, row

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 
 import numpy as np
 
+from evslam.backend.look_index import LookIndex
 from evslam.backend.loop_match import match_views
-from evslam.backend.places import View, Vocabulary, view_of
+from evslam.backend.places import View, view_of
 from evslam.backend.pose_graph import GraphResult, Relations, optimise_graph
 from evslam.beside import two_at_a_time
 from evslam.geometry.canvas import Canvas
@@ -53,28 +55,31 @@ def find_loops(
     """Loops between all keyframes of a map, those that a neighbour does not confirm left out; none within a given map.
 
     Args:
-        map_: keyframes with the descriptors of their places.
+        map_: keyframes with signed images and what they look like, landmarks, edges.
         canvas: image plane.
         places, config: limits.
         seed: of the vocabulary.
         agree: tells whether the map has two keyframes in the right place to each other already; a keyframe that
             agrees with one that looks alike needs no loop.
     """
-    views = two_at_a_time(lambda index: view_of(map_, index, canvas, places), range(len(map_.keyframes)))
-    shown = [view.descriptor for view in views if view is not None and len(view.descriptor)]
-    if not shown:
-        return []
-    vocabulary = Vocabulary(np.concatenate(shown), places.words, seed)
-    empty = np.zeros((0, shown[0].shape[1]), np.float32)
-    summaries = np.stack([vocabulary.summary(empty if view is None else view.descriptor) for view in views])
-    loops: list[Loop] = []
-    for new in range(max(places.min_gap, map_.num_given), len(views)):
-        alike = summaries[: new - places.min_gap] @ summaries[new]
-        candidates = np.argsort(-alike, kind="stable")[: places.candidates].tolist()
+    index = LookIndex(places.words, seed)
+    index.update(map_)
+
+    @cache
+    def view(number: int) -> View | None:
+        return view_of(map_, number, canvas, places)
+
+    def of_keyframe(new: int) -> list[Loop]:
+        look = map_.keyframes[new].look
+        candidates = (
+            [] if look is None else index.nearest(look.astype(np.float32), places.candidates, new - places.min_gap)
+        )
         if any(agree(old, new) for old in candidates[:ASKED]):
-            continue
-        loops += islice(matched_loops(new, candidates, views.__getitem__, canvas.focal, config), places.enough)
-    return confirmed(placed(map_), loops, config)
+            return []
+        return list(islice(matched_loops(new, candidates, view, canvas.focal, config), places.enough))
+
+    found = two_at_a_time(of_keyframe, range(max(places.min_gap, map_.num_given), len(map_.keyframes)))
+    return confirmed(placed(map_), [loop for each in found for loop in each], config)
 
 
 def matched_loops(

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from evslam.backend.look_index import LookIndex
 from evslam.backend.loop_match import is_spread, see_points
-from evslam.backend.places import View, Vocabulary, describe, view_of
+from evslam.backend.places import View, describe, view_of
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas, inside
 from evslam.geometry.rigid import NEAR, seen_from
@@ -87,7 +88,7 @@ class SearchSettings:
 
 
 class PlaceIndex:
-    """The keyframes of a map, which does not change meanwhile, by what they look like.
+    """The places that the keyframes of a map show, which does not change meanwhile.
 
     Args:
         map_: keyframes with signed images and what they look like, landmarks, edges.
@@ -98,12 +99,8 @@ class PlaceIndex:
     def __init__(self, map_: SparseMap, canvas: Canvas, settings: SearchSettings) -> None:
         self.map, self.canvas, self.settings = map_, canvas, settings
         self._views: dict[int, View | None] = {}
-        looks = [keyframe.look for keyframe in map_.keyframes]
-        shown = {k: look.astype(np.float32) for k, look in enumerate(looks) if look is not None and len(look)}
-        self._keyframes = list(shown)
-        if shown:
-            self._vocabulary = Vocabulary(np.concatenate(list(shown.values())), settings.places.words, settings.seed)
-            self._summaries = np.stack([self._vocabulary.summary(each) for each in shown.values()])
+        self._looks = LookIndex(settings.places.words, settings.seed)
+        self._looks.update(map_)
 
     def find(self, glimpse: Glimpse) -> Iterator[Place]:
         """Keyframes that look like the glimpse, the most alike first, whose points agree with a pose."""
@@ -112,12 +109,8 @@ class PlaceIndex:
 
     def alike(self, descriptor: np.ndarray) -> list[int]:
         """Keyframes that look most like an image with these descriptors (N, D), the strongest first."""
-        if not self._keyframes or not len(descriptor):
-            return []
         search = self.settings.search
-        summary = self._vocabulary.summary(descriptor[: search.summary_points])
-        order = np.argsort(-(self._summaries @ summary), kind="stable")[: search.candidates]
-        return [self._keyframes[each] for each in order.tolist()]
+        return self._looks.nearest(descriptor[: search.summary_points], search.candidates)
 
     def view(self, keyframe: int) -> View | None:
         """What a keyframe shows."""

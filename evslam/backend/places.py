@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from evslam.backend.sift_kernels import sift_descriptors
 from evslam.geometry.canvas import Canvas, inside
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings_mapping import PlacesConfig
@@ -84,10 +85,7 @@ def describe(image: np.ndarray, pixel: np.ndarray, config: PlacesConfig) -> np.n
 
 def sift(image: np.ndarray, pixel: np.ndarray, patch_px: float) -> np.ndarray:
     """SIFT (N, 128); a patch is about six times as wide as `patch_px`."""
-    if not len(pixel):
-        return np.zeros((0, DIMENSIONS["sift"]), np.float32)
-    places = [cv2.KeyPoint(float(x), float(y), patch_px, 0.0) for x, y in pixel]
-    _, found = cv2.SIFT.create().compute(image, places)
+    found = sift_descriptors(image, pixel, patch_px)
     return np.asarray(np.sqrt(found / np.maximum(found.sum(1, keepdims=True), 1.0)), np.float32)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 from evslam.errors import SolverError
 from evslam.multiview.bundle_kernels import Data, Eliminated, Normal, eliminate, linearise, move
@@ -115,7 +115,8 @@ def adjust(problem: BundleProblem, settings: BundleSettings) -> BundleResult:
         else:
             damping *= _REJECTED
     eliminate(data, normal, 0.0, eliminated)
-    hessian = np.triu(eliminated.matrix) + np.triu(eliminated.matrix, 1).T
+    matrix = _matrix(eliminated)
+    hessian = np.triu(matrix) + np.triu(matrix, 1).T
     return BundleResult(*state, normal.error, history[-1], tuple(history), status, hessian)
 
 
@@ -165,14 +166,19 @@ def _try_step(
     eliminate(data, normal, damping, eliminated)
     step = np.zeros(0)
     if len(normal.camera):
-        try:
-            # The transpose in Fortran order is the matrix itself: no copy, and its lower triangle is the one written.
-            factor = cho_factor(eliminated.matrix.T, lower=True, check_finite=False)
-            step = cho_solve(factor, -eliminated.gradient, check_finite=False)
-        except LinAlgError:
+        # The transpose is in Fortran's order: no copy, and its lower triangle is the one written.
+        factor, failed = dpotrf(_matrix(eliminated).T, lower=1, clean=0, overwrite_a=1)
+        if failed:
             return np.nan
+        step, _ = dpotrs(factor, -eliminated.gradient, lower=1)
     slope = move(state, step, data, eliminated, new_state)
     return 0.5 * float(slope - normal.camera_gradient.ravel() @ step)
+
+
+def _matrix(eliminated: Eliminated) -> np.ndarray:
+    """(6 F, 6 F) of the cameras alone, upper triangle."""
+    size = len(eliminated.gradient)
+    return eliminated.blocks.swapaxes(1, 2).reshape(size, size)
 
 
 def _data(problem: BundleProblem, scale_px: float) -> Data:
@@ -220,7 +226,7 @@ def _normal(num_free: int, num_points: int, num_observations: int) -> Normal:
 def _eliminated(num_free: int, num_points: int, num_observations: int) -> Eliminated:
     """Room for `eliminate`."""
     return Eliminated(
-        np.empty((6 * num_free, 6 * num_free)),
+        np.empty((num_free, num_free, 6, 6)),
         np.empty(6 * num_free),
         np.empty((num_points, 3, 3)),
         np.empty((num_observations, 3, 6)),

@@ -63,11 +63,11 @@ class Eliminated(NamedTuple):
     """The damped system without its points; written by `eliminate`.
 
     Attributes:
-        matrix: (6 F, 6 F) S, upper triangle. gradient: (6 F,).
+        blocks: (F, F, 6, 6) S, those of the upper triangle. gradient: (6 F,).
         factor: (P, 3, 3) L. mixed: (N, 3, 6) U'. point_gradient: (P, 3) L^-1 times the point's gradient.
     """
 
-    matrix: np.ndarray
+    blocks: np.ndarray
     gradient: np.ndarray
     factor: np.ndarray
     mixed: np.ndarray
@@ -100,7 +100,7 @@ def linearise(poses: Any, points: Any, data: Data, normal: Normal) -> float:
                 (p, data.is_free_point[p], data.slot[view]),
                 data.weight[i] / (1.0 + ratio),
                 residual,
-                jacobian[:rows],
+                (rows, jacobian),
             )
         if data.is_free_point[p]:
             off = 0.0
@@ -115,13 +115,13 @@ def linearise(poses: Any, points: Any, data: Data, normal: Normal) -> float:
 
 
 @njit(inline="always", **JIT)
-def _add(normal: Normal, i: int, owner: Any, weight: float, residual: Any, jacobian: Any) -> None:
-    """Adds observation i of (point, is it free, slot of its camera) to the normal equations."""
-    p, is_free_point, slot = owner
+def _add(normal: Normal, i: int, owner: Any, weight: float, residual: Any, derivative: Any) -> None:
+    """Adds observation i of (point, is it free, slot of its camera) to the normal equations, by (rows, Jacobian)."""
+    (p, is_free_point, slot), (rows, jacobian) = owner, derivative
     for a in range(6):
         for b in range(3):
             normal.mixed[i, a, b] = 0.0
-    for row in range(len(jacobian)):
+    for row in range(rows):
         if slot >= 0:
             for a in range(6):
                 part = weight * jacobian[row, a]
@@ -142,14 +142,14 @@ def _add(normal: Normal, i: int, owner: Any, weight: float, residual: Any, jacob
 @njit(**JIT)
 def eliminate(data: Data, normal: Normal, damping: float, out: Eliminated) -> None:
     """Writes the system of the cameras alone, with diagonals grown by the factor 1 + damping."""
-    out.matrix[:] = 0.0
+    out.blocks[:] = 0.0
     for f in range(len(normal.camera)):
         for a in range(6):
             out.gradient[6 * f + a] = normal.camera_gradient[f, a]
             for b in range(a, 6):
-                out.matrix[6 * f + a, 6 * f + b] = normal.camera[f, a, b]
+                out.blocks[f, f, a, b] = normal.camera[f, a, b]
             diagonal = normal.camera[f, a, a]
-            out.matrix[6 * f + a, 6 * f + a] = diagonal * (1.0 + damping) if diagonal > 0.0 else 1.0
+            out.blocks[f, f, a, a] = diagonal * (1.0 + damping) if diagonal > 0.0 else 1.0
     for p in range(len(normal.point)):
         if not data.is_free_point[p]:
             continue
@@ -160,28 +160,46 @@ def eliminate(data: Data, normal: Normal, damping: float, out: Eliminated) -> No
             slot = data.slot[data.camera[i]]
             if slot < 0:
                 continue
+            _solve_mixed(out.factor, p, normal.mixed, i, out.mixed)
             for a in range(6):
-                _solve_lower(out.factor[p], normal.mixed[i, a], out.mixed[i, :, a])
                 for k in range(3):
                     out.gradient[6 * slot + a] -= out.mixed[i, k, a] * out.point_gradient[p, k]
             for j in range(first, i + 1):
                 other = data.slot[data.camera[j]]
                 if other >= 0:
-                    _subtract(out.matrix, slot, out.mixed[i], other, out.mixed[j])
-                    if other == slot and i != j:
-                        _subtract(out.matrix, slot, out.mixed[j], slot, out.mixed[i])
+                    f, g, one, two = (slot, other, i, j) if slot <= other else (other, slot, j, i)
+                    _subtract(out.blocks, (f, g), out.mixed, one, two)
+                    if f == g and i != j:
+                        _subtract(out.blocks, (f, g), out.mixed, two, one)
 
 
 @njit(inline="always", **JIT)
-def _subtract(matrix: Any, f: int, mixed: Any, g: int, other: Any) -> None:
-    """Subtracts mixed' other at block (f, g), or its transpose at (g, f), whichever is in the upper triangle."""
-    if f > g:
-        f, g, mixed, other = g, f, other, mixed
+def _subtract(blocks: Any, place: Any, u: Any, i: int, j: int) -> None:
+    """Subtracts u[i]' u[j] from the block (6, 6) at a place; in single numbers, which stay in registers."""
+    f, g = place
+    p0, p1, p2, p3, p4, p5 = u[j, 0, 0], u[j, 0, 1], u[j, 0, 2], u[j, 0, 3], u[j, 0, 4], u[j, 0, 5]
+    q0, q1, q2, q3, q4, q5 = u[j, 1, 0], u[j, 1, 1], u[j, 1, 2], u[j, 1, 3], u[j, 1, 4], u[j, 1, 5]
+    r0, r1, r2, r3, r4, r5 = u[j, 2, 0], u[j, 2, 1], u[j, 2, 2], u[j, 2, 3], u[j, 2, 4], u[j, 2, 5]
     for a in range(6):
-        row = matrix[6 * f + a, 6 * g : 6 * g + 6]
-        x, y, z = mixed[0, a], mixed[1, a], mixed[2, a]
-        for b in range(6):
-            row[b] -= x * other[0, b] + y * other[1, b] + z * other[2, b]
+        x, y, z = u[i, 0, a], u[i, 1, a], u[i, 2, a]
+        s0 = blocks[f, g, a, 0] - (x * p0 + y * q0 + z * r0)
+        s1 = blocks[f, g, a, 1] - (x * p1 + y * q1 + z * r1)
+        s2 = blocks[f, g, a, 2] - (x * p2 + y * q2 + z * r2)
+        s3 = blocks[f, g, a, 3] - (x * p3 + y * q3 + z * r3)
+        s4 = blocks[f, g, a, 4] - (x * p4 + y * q4 + z * r4)
+        s5 = blocks[f, g, a, 5] - (x * p5 + y * q5 + z * r5)
+        blocks[f, g, a, 0], blocks[f, g, a, 1], blocks[f, g, a, 2] = s0, s1, s2
+        blocks[f, g, a, 3], blocks[f, g, a, 4], blocks[f, g, a, 5] = s3, s4, s5
+
+
+@njit(inline="always", **JIT)
+def _solve_mixed(factor: Any, p: int, mixed: Any, i: int, out: Any) -> None:
+    """L^-1 W' of observation i of point p."""
+    for a in range(6):
+        x = mixed[i, a, 0] / factor[p, 0, 0]
+        y = (mixed[i, a, 1] - factor[p, 1, 0] * x) / factor[p, 1, 1]
+        z = (mixed[i, a, 2] - factor[p, 2, 0] * x - factor[p, 2, 1] * y) / factor[p, 2, 2]
+        out[i, 0, a], out[i, 1, a], out[i, 2, a] = x, y, z
 
 
 @njit(inline="always", **JIT)

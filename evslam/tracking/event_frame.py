@@ -51,6 +51,29 @@ class EventFrame:
         return (inner + 128.0).astype(np.uint8)
 
 
+@dataclass(frozen=True)
+class RecentEvents:
+    """The events of the last moments, as they were when this was made.
+
+    Attributes:
+        canvas: image plane.
+        parts: batches in the order of time: t_ref_us, seconds after it (N,), canvas pixels (N, 2).
+    """
+
+    canvas: Canvas
+    parts: tuple[tuple[int, np.ndarray, np.ndarray], ...]
+
+    def around(self, t_us: int, half_s: float) -> tuple[np.ndarray, np.ndarray]:
+        """Bearings (N, 2) and seconds after t_us (N,), float32, of the events within so many seconds on both sides."""
+        places, times = [np.zeros((0, 2), np.float32)], [np.zeros(0, np.float32)]
+        for t_ref_us, t, place in self.parts:
+            seconds = t - np.float32((t_us - t_ref_us) * 1e-6)
+            chosen = slice(*np.searchsorted(seconds, [-half_s, half_s]))
+            places.append(place[chosen])
+            times.append(seconds[chosen])
+        return self.canvas.bearings(np.concatenate(places)).astype(np.float32), np.concatenate(times)
+
+
 _STATE = ("leaky", "scale", "on_weight", "now_us", "recent")
 
 
@@ -145,12 +168,9 @@ class FrameBuilder:
                 break
         return np.concatenate(places), np.concatenate(ages)
 
-    def around(self, t_us: int, half_s: float) -> tuple[np.ndarray, np.ndarray]:
-        """Bearings (N, 2) and seconds after t_us (N,), float32, of the events within so many seconds on both sides."""
-        seconds = np.concatenate([t - np.float32((t_us - t_ref_us) * 1e-6) for t_ref_us, t, _ in self.recent])
-        chosen = slice(*np.searchsorted(seconds, [-half_s, half_s]))
-        place = np.concatenate([each[2] for each in self.recent])[chosen]
-        return self.canvas.bearings(place).astype(np.float32), seconds[chosen]
+    def events(self) -> RecentEvents:
+        """The latest events; later batches do not change them."""
+        return RecentEvents(self.canvas, tuple(self.recent))
 
     def _scale(self, channel: int, values: np.ndarray) -> None:
         """Let the scale of a channel follow the 95 % quantile slowly: a flickering one would pull points about."""

@@ -14,6 +14,7 @@ from numba import njit
 HALF = 10
 SIDE = 2 * HALF + 1
 STRIDE = 24  # columns of a template
+ROOM = 32  # columns of a patch from which a template is cut; those that are not filled are zero
 RIM = HALF + 1  # with the pixel that the gradients need
 STRAIGHT_PX = 0.15  # a deformation that moves the corners by less is none
 
@@ -29,18 +30,18 @@ def _bilinear(image: Any, x: Any, y: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _cut_straight(image: Any, x: float, y: float, scratch: Any) -> None:
-    """Patch around (x, y), not deformed."""
-    column, row = int(x) - RIM, int(y) - RIM
-    fx, fy = np.float32(x - int(x)), np.float32(y - int(y))
+def _cut_straight(image: Any, x: float, y: float, size: Any, out: Any) -> None:
+    """Rows and columns of an image (2, h, w) from the place (x, y) on, which may lie between pixels."""
+    column, row = int(x), int(y)
+    fx, fy = np.float32(x - column), np.float32(y - row)
     one = np.float32(1.0)
     w00, w01, w10, w11 = (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
     for channel in range(2):
-        for r in range(SIDE + 2):
-            upper = image[channel, row + r, column : column + SIDE + 3]
-            lower = image[channel, row + r + 1, column : column + SIDE + 3]
-            target = scratch[channel, r]
-            for c in range(SIDE + 2):
+        for r in range(size[0]):
+            upper = image[channel, row + r, column : column + size[1] + 1]
+            lower = image[channel, row + r + 1, column : column + size[1] + 1]
+            target = out[channel, r]
+            for c in range(size[1]):
                 target[c] = w00 * upper[c] + w01 * upper[c + 1] + w10 * lower[c] + w11 * lower[c + 1]
 
 
@@ -48,13 +49,21 @@ def _cut_straight(image: Any, x: float, y: float, scratch: Any) -> None:
 def _cut_deformed(image: Any, x: Any, y: Any, linear: Any, scratch: Any) -> None:
     """Patch around (x, y) in coordinates d with image place (x, y) + linear @ d."""
     a, b, c, d = np.float32(linear[0, 0]), np.float32(linear[0, 1]), np.float32(linear[1, 0]), np.float32(linear[1, 1])
-    x, y = np.float32(x), np.float32(y)
+    x, y, one = np.float32(x), np.float32(y), np.float32(1.0)
     for channel in range(2):
+        values = image[channel]
         for r in range(SIDE + 2):
-            dy = np.float32(r - RIM)
-            for k in range(SIDE + 2):
-                dx = np.float32(k - RIM)
-                scratch[channel, r, k] = _bilinear(image[channel], x + a * dx + b * dy, y + c * dx + d * dy)
+            dy, target = np.float32(r - RIM), scratch[channel, r]
+            left, top = x + b * dy, y + d * dy
+            for k in range(STRIDE):
+                dx = np.float32(min(k, SIDE + 1) - RIM)
+                u, v = left + a * dx, top + c * dx
+                fx, fy = u - np.floor(u), v - np.floor(v)
+                column, row = np.uint64(u), np.uint64(v)  # that no index is negative saves a third of the time
+                right, below = column + np.uint64(1), row + np.uint64(1)
+                upper = (one - fx) * values[row, column] + fx * values[row, right]
+                lower = (one - fx) * values[below, column] + fx * values[below, right]
+                target[k] = (one - fy) * upper + fy * lower
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -62,7 +71,8 @@ def cut_template(image: Any, x: Any, y: Any, linear: Any, scratch: Any, template
     """Template around (x, y) of an image (2, h, w), in coordinates d with image place (x, y) + linear @ d.
 
     Fills template (2, SIDE, STRIDE) and gradient (2, 2, SIDE, STRIDE) (channel, axis); scratch is
-    (2, SIDE + 2, SIDE + 2). Returns the entries xx, xy, yy of the gradients' second moments; zero outside the image.
+    (2, SIDE + 2, ROOM), zero in the last columns. Returns the entries xx, xy, yy of the gradients' second moments; zero
+    outside the image.
     """
     height, width = image.shape[1:]
     extent = RIM * max(abs(linear[0, 0]) + abs(linear[0, 1]), abs(linear[1, 0]) + abs(linear[1, 1])) + 1.01
@@ -70,7 +80,7 @@ def cut_template(image: Any, x: Any, y: Any, linear: Any, scratch: Any, template
         return 0.0, 0.0, 0.0
     deformation = abs(linear[0, 0] - 1) + abs(linear[0, 1]) + abs(linear[1, 0]) + abs(linear[1, 1] - 1)
     if deformation * RIM < STRAIGHT_PX:
-        _cut_straight(image, x, y, scratch)
+        _cut_straight(image, x - RIM, y - RIM, (SIDE + 2, STRIDE), scratch)
     else:
         _cut_deformed(image, x, y, linear, scratch)
     xx, xy, yy = np.float32(0.0), np.float32(0.0), np.float32(0.0)
@@ -79,9 +89,10 @@ def cut_template(image: Any, x: Any, y: Any, linear: Any, scratch: Any, template
         for r in range(SIDE):
             above, here, below = scratch[channel, r], scratch[channel, r + 1], scratch[channel, r + 2]
             gradient_x, gradient_y, value = gradient[channel, 0, r], gradient[channel, 1, r], template[channel, r]
-            for c in range(SIDE):
-                gx = half * (here[c + 2] - here[c])
-                gy = half * (below[c + 1] - above[c + 1])
+            for c in range(STRIDE):
+                inner = half if c < SIDE else np.float32(0.0)
+                gx = inner * (here[c + 2] - here[c])
+                gy = inner * (below[c + 1] - above[c + 1])
                 value[c] = here[c + 1]
                 gradient_x[c] = gx
                 gradient_y[c] = gy
@@ -154,7 +165,7 @@ def follow(levels: Any, border: int, start: Any, guess: Any, linear: Any, invers
     previous, current = levels
     iterations, tolerance = int(limits[0]), limits[1]
     gap = np.full(len(start), np.inf)
-    scratch = np.zeros((2, SIDE + 2, SIDE + 2), np.float32)
+    scratch = np.zeros((2, SIDE + 2, ROOM), np.float32)
     template = np.zeros((2, SIDE, STRIDE), np.float32)
     gradient = np.zeros((2, 2, SIDE, STRIDE), np.float32)
     for i in range(len(start)):
@@ -196,7 +207,7 @@ def realign(patches: Any, slot: Any, linear: Any, current: Any, border: int, pla
     iterations, tolerance, farthest = int(limits[0]), limits[1], limits[2]
     anchors, template, gradient, moments, known = patches
     good = np.zeros(len(slot), np.bool_)
-    scratch = np.zeros((2, SIDE + 2, SIDE + 2), np.float32)
+    scratch = np.zeros((2, SIDE + 2, ROOM), np.float32)
     inverse = np.zeros((2, 2))
     middle = anchors.shape[2] // 2
     for i in range(len(slot)):
@@ -222,8 +233,12 @@ def realign(patches: Any, slot: Any, linear: Any, current: Any, border: int, pla
 @njit(cache=True, nogil=True)
 def cut_anchor(image: Any, x: float, y: float, patch: Any) -> None:
     """Patch (2, L, L) of an image (2, h, w) with place (x, y) at its middle, bilinear."""
-    middle = patch.shape[1] // 2
+    middle, side = patch.shape[1] // 2, patch.shape[1]
     height, width = image.shape[1:]
+    left, top = x - middle, y - middle
+    if left >= 0 and top >= 0 and left + side < width - 1 and top + side < height - 1:
+        _cut_straight(image, left, top, (side, side), patch)
+        return
     for channel in range(2):
         for r in range(patch.shape[1]):
             for c in range(patch.shape[2]):

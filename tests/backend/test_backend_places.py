@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from evslam.backend.loop_match import match_views
 from evslam.backend.match_kernels import clear_matches, near_matches
 from evslam.backend.places import View, Vocabulary, describe
+from evslam.backend.sift_kernels import sift_descriptors
 from evslam.backend.two_way_fit import Sight, fit_two_ways
 from evslam.config import DESCRIPTORS
 from evslam.geometry.similarity import Similarity
@@ -63,6 +64,19 @@ def test_description_moves_with_the_image_and_does_not_care_for_contrast(kind: s
     near = describe(image, places + 1.0, config)
     apart = describe(texture(1), places, config)
     assert (np.sum(near * first, 1) > np.sum(apart * first, 1) + 0.05).all()
+
+
+@pytest.mark.parametrize("size_px", [4.0, 6.0, 7.3])
+def test_descriptors_are_those_of_opencv(size_px: float) -> None:
+    image, rng = texture(), np.random.default_rng(0)
+    pixel = np.concatenate([rng.uniform((0, 0), (239, 179), (200, 2)), [[0, 0], [239, 179], [1, 90]]])
+    points = [cv2.KeyPoint(float(x), float(y), size_px, 0.0) for x, y in pixel]
+    _, expected = cv2.SIFT.create().compute(image, points)
+    found = sift_descriptors(image, pixel, size_px)
+    assert np.abs(found - expected).max() <= 1  # both are rounded
+    assert (found == expected).mean() > 0.999
+    assert found.shape == (203, 128)
+    assert sift_descriptors(image, pixel[:0], size_px).shape == (0, 128)
 
 
 def test_description_tells_the_direction_of_a_gradient() -> None:

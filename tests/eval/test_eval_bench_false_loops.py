@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evslam.backend.places import View, Vocabulary
+from evslam.backend.look_index import LookIndex
+from evslam.backend.places import View
 from evslam.eval.bench.false_loops import LEAST_POINTS, Finished, curve, overlaps, revisited
 from evslam.eval.bench.map_truth import MapTruth
 from evslam.geometry.trajectory import camera_poses
@@ -33,8 +34,7 @@ def finished() -> Finished:
         seen[:, 2] = np.abs(seen[:, 2])  # the last one sees other points, in front of it
         look = rng.normal(0, 1, (len(seen), 128)).astype(np.float32)
         views.append(View(seen, seen[:, :2] / seen[:, 2:], np.full(len(seen), -1), look))
-    vocabulary = Vocabulary(np.concatenate([view.descriptor for view in views]), 4, 0)
-    return Finished("one", truth, CANVAS, views, vocabulary, np.zeros((len(views), 4 * 128), np.float32))
+    return Finished("one", truth, CANVAS, views, LookIndex(4, 0))
 
 
 def test_what_is_seen_again_and_what_overlaps(finished: Finished) -> None:

@@ -130,7 +130,7 @@ def test_window_holds_so_much_motion_and_so_many_events() -> None:
     few, age = builder.window(0.0125, 3000)
     assert len(few) == 3000
     assert age.max() == pytest.approx(0.0075, abs=2e-4)
-    around, seconds = builder.around(90_000, 0.004)
+    around, seconds = builder.events().around(90_000, 0.004)
     assert np.abs(seconds).max() <= 0.004
     assert (np.diff(seconds) >= 0).all()
     assert len(seconds) == pytest.approx(0.008 / 0.005 * 2000, rel=0.03)
@@ -175,7 +175,7 @@ def test_a_long_silence_leaves_an_empty_window() -> None:
     assert frame.num_events == 0
     assert not frame.votes.any()
     assert np.abs(builder.leaky).max() < 1e-6
-    assert len(builder.around(1_000_000, 0.1)[0]) == 0
+    assert len(builder.events().around(1_000_000, 0.1)[0]) == 0
     assert builder.build(line_batch(401, 0.0), np.zeros(6), 400.0).num_events > 1000
 
 

@@ -7,7 +7,18 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from evslam.tracking.event_frame import BORDER, pyramid
-from evslam.tracking.patch_kernels import HALF, RIM, SIDE, STRIDE, align, cut_anchor, cut_template, follow, realign
+from evslam.tracking.patch_kernels import (
+    HALF,
+    RIM,
+    ROOM,
+    SIDE,
+    STRIDE,
+    align,
+    cut_anchor,
+    cut_template,
+    follow,
+    realign,
+)
 
 LIMITS = np.array([20.0, 0.03, 1.5])
 SHAPE = (180, 240)
@@ -26,7 +37,7 @@ def warped(matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
 
 
 def template_at(image: np.ndarray, x: float, y: float, linear: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple]:
-    scratch = np.zeros((2, SIDE + 2, SIDE + 2), np.float32)
+    scratch = np.zeros((2, SIDE + 2, ROOM), np.float32)
     template, gradient = np.zeros((2, SIDE, STRIDE), np.float32), np.zeros((2, 2, SIDE, STRIDE), np.float32)
     return template, gradient, cut_template(image, x, y, linear, scratch, template, gradient)
 
