@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from evslam.config import Config
@@ -19,7 +21,8 @@ def map_backwards(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager,
     """Let a map go on before its first keyframe, as far as the points can be followed.
 
     Its keyframes stay where they are; new ones are adjusted like those of any map, with edges where frames have kept
-    their events. Keyframes that see the same place, however late, hold them.
+    their events, though these are measured only once: the refinement does it again. Keyframes that see the same place,
+    however late, hold them.
 
     Args:
         map_: changed in place. Nothing is added before a given map.
@@ -33,7 +36,8 @@ def map_backwards(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager,
     count, stretch, revisits = len(map_.keyframes), map_.stretch, map_.revisits
     map_.keyframes.reverse()
     map_.num_given, map_.stretch, map_.revisits = count, map_.keyframes[-1].stretch, []
-    _follow_back(map_, early, imager, config)
+    once = replace(config, link=replace(config.link, resweep=(0,)))
+    _follow_back(map_, early, imager, once)
     map_.keyframes.reverse()
     added = len(map_.keyframes) - count
     map_.num_given, map_.stretch = 0, stretch

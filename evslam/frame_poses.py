@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from evslam.backend.refinement import corrected
+from evslam.beside import two_at_a_time
 from evslam.config import Config
 from evslam.multiview.sparse_map import SparseMap
 from evslam.tracking.point_pose import pose_from_points
@@ -42,6 +43,37 @@ def placed_frames(
     frames = [whole(frame) for frame in frames]
     key_us = np.array([keyframe.t_us for keyframe in map_.keyframes])
     by_time = {keyframe.t_us: keyframe.T_cam_world for keyframe in map_.keyframes}
+
+    map_.landmarks(np.array([max((frame.ids.max(initial=0) for frame in frames), default=0)]))  # room for all, now
+
+    def place(part: list[PointFrame]) -> dict[int, np.ndarray]:
+        return _placed(part, by_time, map_, focal, config)
+
+    found: dict[int, np.ndarray] = {}
+    for part in two_at_a_time(place, _halves(frames, by_time)):
+        found |= part
+    t_us = np.array(sorted(found), np.int64)
+    poses = np.array([found[t] for t in t_us.tolist()]).reshape(-1, 4, 4)
+    known = np.isin(key_us, t_us)
+    if not known.any():
+        return t_us, poses
+    key_poses = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])[known]
+    return t_us, corrected(t_us, poses, key_us[known], np.searchsorted(t_us, key_us[known]), key_poses)
+
+
+def _halves(frames: list[PointFrame], by_time: dict[int, np.ndarray]) -> list[list[PointFrame]]:
+    """Two parts that have the keyframe between them in common: neither needs the other."""
+    keys = [row for row, frame in enumerate(frames) if frame.t_us in by_time]
+    if not keys:
+        return [frames]
+    middle = keys[len(keys) // 2]
+    return [frames[: middle + 1], frames[middle:]]
+
+
+def _placed(
+    frames: list[PointFrame], by_time: dict[int, np.ndarray], map_: SparseMap, focal: float, config: Config
+) -> dict[int, np.ndarray]:
+    """Poses by time, from the keyframes on in both directions; `by_time` are those of keyframes."""
     found: dict[int, np.ndarray] = {}
     for order in (frames, frames[::-1]):
         last: np.ndarray | None = None
@@ -52,10 +84,4 @@ def placed_frames(
                 if pose is not None:
                     found[frame.t_us] = pose.T_cam_world
             last = found.get(frame.t_us)
-    t_us = np.array(sorted(found), np.int64)
-    poses = np.array([found[t] for t in t_us.tolist()]).reshape(-1, 4, 4)
-    known = np.isin(key_us, t_us)
-    if not known.any():
-        return t_us, poses
-    key_poses = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])[known]
-    return t_us, corrected(t_us, poses, key_us[known], np.searchsorted(t_us, key_us[known]), key_poses)
+    return found
