@@ -14,7 +14,7 @@ from evslam.multiview.sparse_map import SparseMap
 from evslam.tracking.point_pose import leaves_keyframe, pose_from_points
 from evslam.types import PointFrame
 
-_WITHOUT_IMAGE = 2  # keyframes are that much rarer at frames that have kept no events
+_RARER, _WITHOUT_IMAGE = 2, 4  # keyframes than online, and where frames have kept no events
 
 
 def map_backwards(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config: Config) -> None:
@@ -56,7 +56,7 @@ def _follow_back(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, 
                 break
             continue
         last, failures, since = pose.T_cam_world, 0, since + 1
-        ready = since >= limits.min_frames * (1 if frame.votes is not None else _WITHOUT_IMAGE)
+        ready = since >= limits.min_frames * (_RARER if frame.votes is not None else _WITHOUT_IMAGE)
         if ready and leaves_keyframe(frame, pose, map_.keyframes[-1], inliers, focal, limits):
             map_.add_keyframe(frame, last, pose.is_inlier(len(frame.ids), config.pose.inlier_px))
             if frame.votes is not None:
