@@ -44,8 +44,6 @@ def placed_frames(
     key_us = np.array([keyframe.t_us for keyframe in map_.keyframes])
     by_time = {keyframe.t_us: keyframe.T_cam_world for keyframe in map_.keyframes}
 
-    map_.landmarks(np.array([max((frame.ids.max(initial=0) for frame in frames), default=0)]))  # room for all, now
-
     def place(part: list[PointFrame]) -> dict[int, np.ndarray]:
         return _placed(part, by_time, map_, focal, config)
 

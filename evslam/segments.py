@@ -133,7 +133,7 @@ def _matched(index: PlaceIndex, keyframe: Keyframe, view: View, config: Config) 
     """The similarity from a keyframe's camera frame to the world of an indexed map."""
     if keyframe.look is None:
         return None
-    for candidate in index.alike(keyframe.look.astype(np.float32)):
+    for candidate in index.alike(keyframe.look):
         other = index.view(candidate)
         match = None if other is None else match_views(other, view, index.canvas.focal, config.loop)
         if match is not None:

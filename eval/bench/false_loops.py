@@ -58,9 +58,7 @@ class Finished:
 
     def alike(self, keyframe: Keyframe, config: Config, older_than: int | None = None) -> list[int]:
         """Keyframes that are compared with one of this map or another, the most alike first."""
-        none = np.zeros((0, 128), np.float32)
-        look = none if keyframe.look is None else keyframe.look.astype(np.float32)
-        return self.looks.nearest(look, config.places.candidates, older_than)
+        return self.looks.nearest(keyframe.look, config.places.candidates, older_than)
 
 
 def finished(recording: Path, out: Path, config: Config) -> Finished:

@@ -46,18 +46,19 @@ class LookIndex:
         self.keyframes = np.array(list(shown), np.int64)
         self._rows = np.array([self._row_of[t_us] for t_us in times], np.int64)
 
-    def nearest(self, descriptor: np.ndarray, most: int, before: int | None = None) -> list[int]:
+    def nearest(self, descriptor: np.ndarray | None, most: int, before: int | None = None) -> list[int]:
         """Keyframes that look most like an image with these descriptors (N, D), the most alike first.
 
         Args:
-            descriptor: see `places.describe`; none look like nothing.
+            descriptor: see `places.describe`, in any precision; none, or None, look like nothing.
             most: keyframes, at most.
             before: number of a keyframe, only older ones count; None for all.
         """
-        if self.vocabulary is None or not len(descriptor):
+        if self.vocabulary is None or descriptor is None or not len(descriptor):
             return []
         old = self.keyframes if before is None else self.keyframes[self.keyframes < before]
-        return self._sorted(old, self._alike(self.vocabulary.summary(descriptor))[: len(old)], most)
+        summary = self.vocabulary.summary(descriptor.astype(np.float32))
+        return self._sorted(old, self._alike(summary)[: len(old)], most)
 
     def alike(self, new: int, config: PlacesConfig) -> list[int]:
         """Keyframes long before number `new` that look nearly as much like it as its neighbours, the most alike

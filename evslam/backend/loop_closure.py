@@ -70,10 +70,7 @@ def find_loops(
         return view_of(map_, number, canvas, places)
 
     def of_keyframe(new: int) -> list[Loop]:
-        look = map_.keyframes[new].look
-        candidates = (
-            [] if look is None else index.nearest(look.astype(np.float32), places.candidates, new - places.min_gap)
-        )
+        candidates = index.nearest(map_.keyframes[new].look, places.candidates, new - places.min_gap)
         if any(agree(old, new) for old in candidates[:ASKED]):
             return []
         return list(islice(matched_loops(new, candidates, view, canvas.focal, config), places.enough))

@@ -8,13 +8,12 @@ backpropagation.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 
 from evslam.geometry.canvas import inside
 from evslam.geometry.rigid import seen_from
-from evslam.mapping.edge_image import EdgeImager
+from evslam.mapping.edge_image import EdgeImager, band_pass
 from evslam.mapping.edge_match import Match
 from evslam.multiview.edges import EdgeImage, EdgeLevel
 from evslam.ops import bin_events
@@ -54,8 +53,7 @@ def climb_edges(
 
 def contrast_image(level: EdgeLevel) -> np.ndarray:
     """(H, W) float32: the slope of the union's contrast by the votes of the map; the 90 % quantile of ridges is 1."""
-    sigma = level.scale_px
-    image = cv2.GaussianBlur(level.band, (0, 0), sigma) - cv2.GaussianBlur(level.band, (0, 0), 2 * sigma)
+    image = band_pass(level.band, level.scale_px)
     positive = image[image > 0]
     return np.asarray(image / float(np.quantile(positive, 0.9)) if len(positive) else image)
 

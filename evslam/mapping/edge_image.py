@@ -55,7 +55,7 @@ class EdgeImager:
         """The image of votes (H, W) float32."""
         levels = []
         for scale in self.config.scales_px:
-            band = cv2.GaussianBlur(votes, (0, 0), scale) - cv2.GaussianBlur(votes, (0, 0), 2 * scale)
+            band = band_pass(votes, scale)
             band *= self.valid
             band /= _quantile_of_positive(band, 0.9)
             levels.append(EdgeLevel(scale, band, band.clip(0.0, 1.0)))
@@ -63,6 +63,11 @@ class EdgeImager:
 
     def _blank(self) -> np.ndarray:
         return np.zeros((self.canvas.height, self.canvas.width), np.float32)
+
+
+def band_pass(image: np.ndarray, scale_px: float) -> np.ndarray:
+    """G_s - G_2s of an image (H, W); the filter is its own transpose."""
+    return cv2.GaussianBlur(image, (0, 0), scale_px) - cv2.GaussianBlur(image, (0, 0), 2 * scale_px)
 
 
 def inverse_depth_grid(canvas: Canvas, pixel: np.ndarray, inverse_depth: np.ndarray) -> np.ndarray:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 import torch
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
 from evslam.geometry.canvas import Canvas
-from evslam.mapping.edge_image import EdgeImager
+from evslam.mapping.edge_image import EdgeImager, band_pass
 from evslam.multiview.edges import EdgeImage, EdgeLevel
 from evslam.ops import bin_events
 from evslam.settings_tracking import UnionConfig
@@ -40,7 +39,7 @@ class UnionContrast:
         self, canvas: Canvas, level: EdgeLevel, points: np.ndarray, T_cam_world: np.ndarray, config: UnionConfig
     ) -> None:
         self.canvas, self.level, self.points, self.config = canvas, level, points, config
-        band = self._band(self._votes(self._pixels(T_cam_world)[0]).detach().numpy())
+        band = band_pass(self._votes(self._pixels(T_cam_world)[0]).detach().numpy(), self.level.scale_px)
         positive = band[band > 0]
         self.weight = config.map_weight / float(np.quantile(positive, 0.9)) if len(positive) else 0.0
         self.energy = float((level.band**2).sum())
@@ -50,8 +49,8 @@ class UnionContrast:
         pixels, rows = self._pixels(T_cam_world)
         place = torch.from_numpy(pixels).requires_grad_()
         votes = self._votes(place)
-        union = self.level.band + self.weight * self._band(votes.detach().numpy())
-        votes.backward(torch.from_numpy(2 * self.weight / self.energy * self._band(union)))
+        union = self.level.band + self.weight * band_pass(votes.detach().numpy(), self.level.scale_px)
+        votes.backward(torch.from_numpy(2 * self.weight / self.energy * band_pass(union, self.level.scale_px)))
         assert place.grad is not None
         slope = np.einsum("nk,nkt->t", place.grad.numpy().astype(float), rows)
         return float((union**2).sum()) / self.energy, slope
@@ -65,11 +64,6 @@ class UnionContrast:
         shape = (self.canvas.height, self.canvas.width)
         coords = place if isinstance(place, torch.Tensor) else torch.from_numpy(place)
         return bin_events(coords, None, shape, kernel=self.config.kernel, gradient=self.config.gradient)
-
-    def _band(self, image: np.ndarray) -> np.ndarray:
-        """The band-pass of the level; its own transpose."""
-        sigma = self.level.scale_px
-        return cv2.GaussianBlur(image, (0, 0), sigma) - cv2.GaussianBlur(image, (0, 0), 2 * sigma)
 
     def _pixels(self, T_cam_world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (M, 2) float32 of the points in front, and their derivatives (M, 2, 6) by a twist on the left."""

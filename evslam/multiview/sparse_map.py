@@ -111,8 +111,9 @@ class SparseMap:
 
     def landmarks(self, ids: np.ndarray) -> np.ndarray:
         """Landmark of each track (N,); -1 for none."""
-        self._reserve(ids)
-        return self._landmark_of_track[ids]
+        known, found = ids < len(self._landmark_of_track), np.full(len(ids), -1, np.int64)
+        found[known] = self._landmark_of_track[ids[known]]
+        return found
 
     @property
     def firm(self) -> np.ndarray:

@@ -10,7 +10,7 @@ from evslam.config import Config
 from evslam.geometry.camera import Camera
 from evslam.geometry.canvas import Canvas
 from evslam.state import from_state, to_state
-from evslam.tracking.event_frame import EventFrame, FrameBuilder
+from evslam.tracking.event_frame import FrameBuilder
 from evslam.tracking.gyro import Gyro
 from evslam.tracking.image_flow import rotation_flow
 from evslam.tracking.points import PointTracker
@@ -36,7 +36,6 @@ class FrontEnd:
         self.builder = FrameBuilder(canvas, config.frame)
         self.points = PointTracker(canvas, config.points)
         self.rotation = VelocityTracker(camera, config.tracker, config.batch, "rotation")
-        self.frame: EventFrame | None = None
         self.usual_rate = 0.0  # events per second while the camera moves
         self.evenness = Evenness(canvas)
 
@@ -52,10 +51,10 @@ class FrontEnd:
             points.flow = self._flow(batch)
         elif turning is not None:
             points.expect(rotation_flow(turning, self.canvas.focal))
-        self.frame = self.builder.build(batch, points.flow, points.median_speed)
-        points.track(self.frame)
-        bearing, votes = self.canvas.bearings(points.place), self.frame.votes.astype(np.float16)
-        return PointFrame(batch.stop_us, points.ids, bearing, votes, self.frame.signed)
+        frame = self.builder.build(batch, points.flow, points.median_speed)
+        points.track(frame)
+        bearing, votes = self.canvas.bearings(points.place), frame.votes.astype(np.float16)
+        return PointFrame(batch.stop_us, points.ids, bearing, votes, frame.signed)
 
     def _turning(self, batch: EventBatch) -> np.ndarray | None:
         """Change (3,) rad/s of the angular velocity since the last batch, by the gyroscope; its bias cancels out."""
