@@ -24,6 +24,7 @@ from evslam.viz.plots import plot_run
 _TWIST = ("vx", "vy", "vz", "wx", "wy", "wz")
 COVARIANCE_COLUMNS = [f"cov_{a}_{b}" for a, b in combinations_with_replacement(_TWIST, 2)]  # the upper triangle
 BATCH_COLUMNS = ["t_ref_us", *_TWIST, "state", "contrast", "evaluations", "num_events", *COVARIANCE_COLUMNS]
+_UPPER = np.triu_indices(6)
 CHECKPOINT_FILE = "checkpoint.pt"
 ONLINE_FILE = "trajectory_online.txt"
 POSED = (TrackingState.TRACKING, TrackingState.SPARSE)
@@ -57,7 +58,7 @@ class RunWriter:
         """
         twist = ",".join(f"{value:.9g}" for value in result.twist.tolist())
         numbers = f"{result.contrast:.6g},{result.evaluations},{result.num_events}"
-        upper = result.covariance[tuple(torch.triu_indices(6, 6))]
+        upper = result.covariance.numpy()[_UPPER]
         covariance = ",".join("" if math.isnan(value) else f"{value:.6g}" for value in upper.tolist())
         self.batches.write(f"{result.t_ref_us},{twist},{result.state.value},{numbers},{covariance}\n")
         self.batches.flush()

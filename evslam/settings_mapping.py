@@ -109,7 +109,8 @@ class EdgeConfig:
 
     Attributes:
         max_events: that vote in an edge image.
-        scales_px: s of the band-pass G_s - G_2s, coarse to fine; depth is swept on the last.
+        scales_px: s of the band-pass G_s - G_2s, coarse to fine; edges are found on the last, the others serve those
+            objectives of `edge_pose` that climb.
         border_px: left out where the sensor's view ends.
         min_ridge: strength of a ridge whose depth is looked for.
         max_ridges: at most so many, evenly thinned.

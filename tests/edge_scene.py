@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from evslam.config import load_config
@@ -17,8 +19,9 @@ CAMERA = Camera(fx=200.0, fy=200.0, cx=119.5, cy=89.5, size=SensorSize(180, 240)
 
 
 def imager() -> EdgeImager:
-    """An imager with the default settings."""
-    return EdgeImager(Canvas.of(CAMERA, max_width=400, margin=1 / 12), load_config().edges)
+    """An imager with the default settings, and a coarse scale to climb on."""
+    edges = replace(load_config().edges, scales_px=(1.5, 0.8))
+    return EdgeImager(Canvas.of(CAMERA, max_width=400, margin=1 / 12), edges)
 
 
 def lines(seed: int = 1, number: int = 60) -> np.ndarray:

@@ -187,11 +187,19 @@ class FrameBuilder:
 
 def pyramid(channels: tuple[np.ndarray, ...], levels: int) -> tuple[np.ndarray, ...]:
     """Levels of an image of two channels (H, W), each half as fine as the last, with a replicated border."""
-    images = []
-    for _ in range(levels):
-        images.append(np.stack([cv2.copyMakeBorder(each, *4 * (BORDER,), cv2.BORDER_REPLICATE) for each in channels]))
+    images = [_bordered(channels)]
+    for _ in range(levels - 1):
         channels = tuple(cv2.pyrDown(each) for each in channels)
+        images.append(_bordered(channels))
     return tuple(images)
+
+
+def _bordered(channels: tuple[np.ndarray, ...]) -> np.ndarray:
+    height, width = channels[0].shape
+    image = np.empty((len(channels), height + 2 * BORDER, width + 2 * BORDER), np.float32)
+    for each, place in zip(channels, image, strict=True):
+        cv2.copyMakeBorder(each, *4 * (BORDER,), cv2.BORDER_REPLICATE, dst=place)
+    return image
 
 
 def _within(value: float, limits: tuple[float, ...]) -> float:

@@ -231,8 +231,14 @@ def realign(patches: Any, slot: Any, linear: Any, current: Any, border: int, pla
 
 
 @njit(cache=True, nogil=True)
-def cut_anchor(image: Any, x: float, y: float, patch: Any) -> None:
-    """Patch (2, L, L) of an image (2, h, w) with place (x, y) at its middle, bilinear."""
+def cut_anchors(image: Any, place: Any, slot: Any, patches: Any) -> None:
+    """Patches[slot] (S, 2, L, L) of an image (2, h, w) with places (N, 2) at their middle, bilinear."""
+    for i in range(len(slot)):
+        _cut_anchor(image, place[i, 0], place[i, 1], patches[slot[i]])
+
+
+@njit(cache=True, nogil=True)
+def _cut_anchor(image: Any, x: float, y: float, patch: Any) -> None:
     middle, side = patch.shape[1] // 2, patch.shape[1]
     height, width = image.shape[1:]
     left, top = x - middle, y - middle

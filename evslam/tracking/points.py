@@ -13,7 +13,7 @@ from evslam.settings_tracking import PointsConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.event_frame import BORDER, EventFrame
 from evslam.tracking.image_flow import fit_flow, flow_at, flow_matrix
-from evslam.tracking.patch_kernels import SIDE, STRIDE, cut_anchor, follow, realign
+from evslam.tracking.patch_kernels import SIDE, STRIDE, cut_anchors, follow, realign
 
 ANCHOR_SIDE = 39  # pixels: a template's, with room to shrink or turn it
 _MIN_FOR_FLOW = 8
@@ -150,11 +150,10 @@ class PointTracker:
         self._anchor(frame, np.flatnonzero(keep & (far | ~anchored)))
 
     def _anchor(self, frame: EventFrame, which: np.ndarray) -> None:
-        for i in which:
-            slot = self.slot[i]
-            cut_anchor(frame.levels[0], *(self.place[i] + BORDER), self.anchors[slot])
-            self.linear[slot], self.anchor_place[slot] = np.eye(2), self.place[i]
-            self.templates[3][slot] = np.inf
+        slot, place = self.slot[which], self.place[which]
+        cut_anchors(frame.levels[0], place + BORDER, slot, self.anchors)
+        self.linear[slot], self.anchor_place[slot] = np.eye(2), place
+        self.templates[3][slot] = np.inf
 
     def _first_of_cell(self) -> np.ndarray:
         """Of points that have run into each other the oldest stays."""

@@ -14,7 +14,7 @@ from evslam.tracking.patch_kernels import (
     SIDE,
     STRIDE,
     align,
-    cut_anchor,
+    cut_anchors,
     cut_template,
     follow,
     realign,
@@ -140,8 +140,8 @@ def test_anchors_pull_points_back_to_where_they_were_first_seen() -> None:
     true = MIDDLE + [3.0, 0.0] + (start - MIDDLE) @ linear.T
     anchors = np.zeros((5, 2, 39, 39), np.float32)
     slot = np.array([4, 0, 2])
+    cut_anchors(source, start + BORDER, slot, anchors)
     for s, (x, y) in zip(slot, start, strict=True):
-        cut_anchor(source, x + BORDER, y + BORDER, anchors[s])
         assert np.abs(anchors[s, :, 19, 19] - TEXTURE[:, int(y), int(x)]).max() < 1e-3
     templates = (
         np.zeros((5, 2, SIDE, STRIDE), np.float32),
