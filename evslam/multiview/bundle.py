@@ -11,12 +11,23 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs
 
+from evslam.beside import two_at_a_time
 from evslam.errors import SolverError
-from evslam.multiview.bundle_kernels import Data, Eliminated, Normal, eliminate, linearise, move
+from evslam.multiview.bundle_kernels import (
+    Data,
+    Eliminated,
+    Normal,
+    eliminate,
+    factorise_points,
+    linearise,
+    move,
+    subtract_points,
+)
 from evslam.multiview.observations import Observations, first_of_point
 
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-8, 1e8
 _ACCEPTED, _REJECTED = 0.1, 10.0  # factors of the damping
+_MANY = 40  # free cameras
 _EXACT = 1e-20  # of the squared scale: a mean cost that is rounding
 
 
@@ -71,9 +82,6 @@ class BundleResult:
         cost: half the sum of weight * scale^2 * log(1 + error^2 / scale^2), pixels^2.
         history: cost at the start and after each accepted step.
         status: "converged", "max_iterations", or "stalled" if no step lowers the cost.
-        reduced_hessian: (6 F, 6 F) Hessian of the cost by the free poses, in their order, with the points at their best
-            for each: rotation vector and translation (w, v) in the camera frame, R <- exp(w) R, t <- exp(w) t + v.
-            Singular along the gauge where fewer than two cameras are fixed.
     """
 
     T_cam_world: np.ndarray
@@ -82,7 +90,6 @@ class BundleResult:
     cost: float
     history: tuple[float, ...]
     status: str
-    reduced_hessian: np.ndarray
 
 
 def adjust(problem: BundleProblem, settings: BundleSettings) -> BundleResult:
@@ -114,10 +121,23 @@ def adjust(problem: BundleProblem, settings: BundleSettings) -> BundleResult:
             break
         else:
             damping *= _REJECTED
-    eliminate(data, normal, 0.0, eliminated)
+    return BundleResult(*state, normal.error, history[-1], tuple(history), status)
+
+
+def reduced_hessian(problem: BundleProblem, scale_px: float) -> np.ndarray:
+    """(6 F, 6 F) Hessian of the cost by the free poses, in their order, with the points at their best for each.
+
+    The chart is rotation vector and translation (w, v) in the camera frame, R <- exp(w) R, t <- exp(w) t + v. Singular
+    along the gauge where fewer than two cameras are fixed.
+    """
+    data = _data(problem, scale_px)
+    sizes = int(problem.is_free.sum()), len(problem.points), len(data.camera)
+    normal, eliminated = _normal(*sizes), _eliminated(*sizes)
+    poses, points = (np.array(each, float, order="C") for each in (problem.T_cam_world, problem.points))
+    linearise(poses, points.reshape(-1, 3), data, normal)
+    _eliminate(data, normal, 0.0, eliminated)
     matrix = _matrix(eliminated)
-    hessian = np.triu(matrix) + np.triu(matrix, 1).T
-    return BundleResult(*state, normal.error, history[-1], tuple(history), status, hessian)
+    return np.asarray(np.triu(matrix) + np.triu(matrix, 1).T)
 
 
 def normalise_scale(
@@ -163,7 +183,7 @@ def _try_step(
     new_state: tuple[np.ndarray, ...],
 ) -> float:
     """Writes the state after one damped step; returns the decrease to first order, halved; NaN if there is no step."""
-    eliminate(data, normal, damping, eliminated)
+    _eliminate(data, normal, damping, eliminated)
     step = np.zeros(0)
     if len(normal.camera):
         # The transpose is in Fortran's order: no copy, and its lower triangle is the one written.
@@ -173,6 +193,16 @@ def _try_step(
         step, _ = dpotrs(factor, -eliminated.gradient, lower=1)
     slope = move(state, step, data, eliminated, new_state)
     return 0.5 * float(slope - normal.camera_gradient.ravel() @ step)
+
+
+def _eliminate(data: Data, normal: Normal, damping: float, out: Eliminated) -> None:
+    """Writes the damped system without its points; of many cameras two threads work on one half each."""
+    count = len(normal.camera)
+    if count < _MANY:
+        eliminate(data, normal, damping, out)
+        return
+    factorise_points(data, normal, damping, out)
+    two_at_a_time(lambda span: subtract_points(data, *span, out), [(0, count // 2), (count // 2, count)])
 
 
 def _matrix(eliminated: Eliminated) -> np.ndarray:

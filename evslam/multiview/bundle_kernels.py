@@ -142,6 +142,13 @@ def _add(normal: Normal, i: int, owner: Any, weight: float, residual: Any, deriv
 @njit(**JIT)
 def eliminate(data: Data, normal: Normal, damping: float, out: Eliminated) -> None:
     """Writes the system of the cameras alone, with diagonals grown by the factor 1 + damping."""
+    factorise_points(data, normal, damping, out)
+    subtract_points(data, 0, len(normal.camera), out)
+
+
+@njit(**JIT)
+def factorise_points(data: Data, normal: Normal, damping: float, out: Eliminated) -> None:
+    """Writes all but what the points take from the system of the cameras, with diagonals grown by 1 + damping."""
     out.blocks[:] = 0.0
     for f in range(len(normal.camera)):
         for a in range(6):
@@ -155,19 +162,29 @@ def eliminate(data: Data, normal: Normal, damping: float, out: Eliminated) -> No
             continue
         _factorise(normal.point[p], damping, out.factor[p])
         _solve_lower(out.factor[p], normal.point_gradient[p], out.point_gradient[p])
-        first, last = data.start[p], data.start[p + 1]
-        for i in range(first, last):
+        for i in range(data.start[p], data.start[p + 1]):
+            if data.slot[data.camera[i]] >= 0:
+                _solve_mixed(out.factor, p, normal.mixed, i, out.mixed)
+
+
+@njit(**JIT)
+def subtract_points(data: Data, first: int, stop: int, out: Eliminated) -> None:
+    """Takes the points from the rows of some cameras, whose slots are in [first, stop)."""
+    for p in range(len(data.is_free_point)):
+        if not data.is_free_point[p]:
+            continue
+        for i in range(data.start[p], data.start[p + 1]):
             slot = data.slot[data.camera[i]]
-            if slot < 0:
+            if slot < first:
                 continue
-            _solve_mixed(out.factor, p, normal.mixed, i, out.mixed)
-            for a in range(6):
-                for k in range(3):
-                    out.gradient[6 * slot + a] -= out.mixed[i, k, a] * out.point_gradient[p, k]
-            for j in range(first, i + 1):
+            if slot < stop:
+                for a in range(6):
+                    for k in range(3):
+                        out.gradient[6 * slot + a] -= out.mixed[i, k, a] * out.point_gradient[p, k]
+            for j in range(data.start[p], i + 1):
                 other = data.slot[data.camera[j]]
-                if other >= 0:
-                    f, g, one, two = (slot, other, i, j) if slot <= other else (other, slot, j, i)
+                f, g, one, two = (slot, other, i, j) if slot <= other else (other, slot, j, i)
+                if first <= f < stop:
                     _subtract(out.blocks, (f, g), out.mixed, one, two)
                     if f == g and i != j:
                         _subtract(out.blocks, (f, g), out.mixed, two, one)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from evslam.multiview.bundle import BundleProblem, BundleResult, BundleSettings, adjust
+from evslam.multiview.bundle import BundleProblem, BundleSettings, adjust, reduced_hessian
 from evslam.multiview.crowding import area_weight
 from evslam.multiview.observations import Observations
 from evslam.multiview.pose import PoseSettings, estimate_pose, robust_rotation
@@ -176,7 +176,7 @@ def adjust_all(sightings: Sightings, T_cam_world: np.ndarray, focal: float, scal
     in_front = rays.in_front.copy()
     in_front[seen.point[depth <= 0]] = False
     cost = result.cost / float(seen.weight.sum())
-    sigma = _direction_sigma(result, poses[-1, :3, 3])
+    sigma = _direction_sigma(reduced_hessian(problem, scale_px), result.error_px, poses[-1, :3, 3])
     return Candidate(sightings, poses, points, result.error_px, rays.angle, in_front, cost, sigma)
 
 
@@ -264,14 +264,14 @@ def _unit_baseline(poses: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, n
     return poses, points / length
 
 
-def _direction_sigma(result: BundleResult, translation: np.ndarray) -> float:
-    """Standard deviation (rad) of the direction of the last translation (unit length), scale held."""
-    hessian = result.reduced_hessian.copy()
+def _direction_sigma(hessian: np.ndarray, error_px: np.ndarray, translation: np.ndarray) -> float:
+    """Standard deviation (rad) of the direction of the last translation (unit length), scale held; changes the Hessian
+    of the poses."""
     size = len(hessian)
     hessian[-3:, -3:] += np.outer(translation, translation) * np.trace(hessian) / size * 1e2
     try:
         covariance = np.linalg.inv(hessian)[-3:, -3:]
     except np.linalg.LinAlgError:
         return np.inf
-    error = max(0.5, 1.48 * float(np.median(result.error_px)))
+    error = max(0.5, 1.48 * float(np.median(error_px)))
     return float(error * np.sqrt(max(np.linalg.eigvalsh(covariance)[-1], 0.0)))
