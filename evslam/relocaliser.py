@@ -17,6 +17,7 @@ from evslam.geometry.rigid import NEAR, seen_from
 from evslam.mapping.edge_image import EdgeImager, inverse_depth_at, inverse_depth_grid
 from evslam.mapping.edge_pose import EdgeHost, edges_in_view, pose_from_edges
 from evslam.multiview.bundle import centres
+from evslam.multiview.edges import EdgeImage
 from evslam.multiview.observations import PointSightings
 from evslam.multiview.sparse_map import SparseMap
 from evslam.state import from_state, to_state
@@ -120,16 +121,21 @@ class Relocaliser:
         search = self.config.search
         if not search.use or not self.maps or frame.signed is None or frame.votes is None:
             return None
-        delay_us = round(1e6 * search.interval_s[0])
-        found = None
-        if self.asked is not None and frame.t_us >= self.asked.t_us + delay_us:
+        found, asked = None, self.asked
+        if asked is not None and frame.t_us >= asked.t_us + round(1e6 * search.interval_s[0]):
             self.wait()
-            found = self._judge(self.asked, frame)
-            slow_us = round(1e6 * search.interval_s[1]) - delay_us
-            self.asked, self.next_us = None, frame.t_us + (0 if in_need or self.first is not None else slow_us)
+            found = self._judge(asked, frame)
+            self.asked, self.next_us = None, asked.t_us + round(1e6 * self._interval_s(in_need))
         if self.asked is None and found is None and frame.t_us >= self.next_us:
             self._ask(frame)
         return found
+
+    def _interval_s(self, in_need: bool) -> float:
+        """From one look to the next: one in many maps takes longer than one in a single map."""
+        shortest, longest, idle = self.config.search.interval_s
+        if self.first is not None:
+            return shortest
+        return min(len(self.maps) * shortest, longest) if in_need else idle
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on, beside the maps."""
@@ -151,11 +157,13 @@ class Relocaliser:
     def _search(self, frame: PointFrame) -> None:
         """The place of a frame in the last of the maps that shows it, sharpened and checked by the edges."""
         assert frame.signed is not None
+        assert frame.votes is not None
         config = self.config
+        image = self.imager.of_votes(frame.votes.astype(np.float32), 0)
         glimpse = glimpse_of(frame.signed, self.imager.canvas, config.search.points, config.places)
         for number in range(len(self.maps) - 1, -1, -1):
             places = self._index_of(self.maps[number]).find(glimpse)
-            sharpened = (self._by_edges(self.maps[number], place, frame) for place in places)
+            sharpened = (self._by_edges(self.maps[number], place, image) for place in places)
             passed = list(islice((each for each in sharpened if each is not None), config.search.enough))
             if passed:
                 self._answer = number, max(passed, key=lambda each: each[0])[1]
@@ -168,10 +176,9 @@ class Relocaliser:
         self._indices.append(PlaceIndex(map_, self.imager.canvas, SearchSettings.of(self.config)))
         return self._indices[-1]
 
-    def _by_edges(self, map_: SparseMap, place: Place, frame: PointFrame) -> tuple[float, Place] | None:
+    def _by_edges(self, map_: SparseMap, place: Place, image: EdgeImage) -> tuple[float, Place] | None:
         """A place by the edges around its keyframe, and which share of those in view lie where they should; None if too
         few do, or if they leave the position open."""
-        assert frame.votes is not None
         search = self.config.search
         near = range(place.keyframe - search.neighbours, place.keyframe + search.neighbours + 1)
         keyframes = [map_.keyframes[k] for k in near if map_.are_neighbours(place.keyframe, k)]
@@ -179,7 +186,6 @@ class Relocaliser:
         if not hosts:
             return None
         edges = replace(self.config.edge_pose, radius_px=search.edge_radius_px, min_edges=search.min_edges)
-        image = self.imager.of_votes(frame.votes.astype(np.float32), 0)
         no_points = PointSightings.of_points(np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0))
         fit = pose_from_edges(self.imager, image, hosts, place.T_cam_world, no_points, edges)
         if fit is None:

@@ -199,7 +199,8 @@ class SearchConfig:
 
     Attributes:
         use: look for the camera after a loss.
-        interval_s: between attempts, without a map to track against and with one.
+        interval_s: between attempts while a place waits to be confirmed; so long for each map that is looked in, but at
+            most the second, without a map to track against; the third with one.
         points: described in an image; summary_points: of these and of each keyframe, to tell which look alike.
         candidates: keyframes that are compared, the most alike first, until ...
         enough: ... so many show the place; the best counts.

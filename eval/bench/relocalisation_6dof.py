@@ -113,6 +113,12 @@ def excess(error: tuple[float, float]) -> float:
     return max(error[0] / FALSE_DEPTHS, error[1] / FALSE_DEG)
 
 
+def hurried(config: Config) -> Config:
+    """Looks as often in many maps as in one."""
+    shortest = config.search.interval_s[0]
+    return replace(config, search=replace(config.search, interval_s=(shortest,) * 3))
+
+
 def trials(
     all_of_them: list[Mapped], number: int, seed: int, config: Config
 ) -> tuple[list[dict[str, Any]], list[float]]:
@@ -121,7 +127,7 @@ def trials(
     for one in all_of_them:
         canvas = Canvas.of(one.session.camera, config.frame.canvas_width, config.frame.canvas_margin)
         imager, truth = EdgeImager(canvas, config.edges), MapTruth(one.map, one.truth)
-        own, others = Relocaliser(config, imager, clock), Relocaliser(config, imager, Clock())
+        own, others = Relocaliser(config, imager, clock), Relocaliser(hurried(config), imager, Clock())
         own.maps, others.maps = [one.map], [other.map for other in all_of_them if other is not one]
         first, last = one.until_us + round(MARGIN_S * 1e6), one.session.stop_us - round(WATCHED_S * 1e6)
         for begin_us in tqdm(np.sort(rng.integers(first, last, number)).tolist(), desc=one.name, unit="trial"):

@@ -50,7 +50,8 @@ def align_edges(imager: EdgeImager, points: np.ndarray, T_cam_world: np.ndarray,
     settings = canvas.focal, canvas.centre[0], canvas.centre[1], config.huber
     result = Alignment(T_cam_world, np.zeros((6, 6)), 0.0, 0)
     for level in image.levels:
-        fields = np.stack([level.strength, *(_slope(level.strength, *axis) for axis in ((1, 0), (0, 1)))], -1)
+        strength = level.strength
+        fields = np.stack([strength, *(_slope(strength, *axis) for axis in ((1, 0), (0, 1)))], -1)
         result = Alignment(
             *_align(points, result.T_cam_world, fields, imager.valid, settings, config.align_evaluations)
         )

@@ -58,7 +58,7 @@ class EdgeImager:
             band = band_pass(votes, scale)
             band *= self.valid
             band /= _quantile_of_positive(band, 0.9)
-            levels.append(EdgeLevel(scale, band, band.clip(0.0, 1.0)))
+            levels.append(EdgeLevel(scale, band))
         return EdgeImage(tuple(levels), num_events)
 
     def _blank(self) -> np.ndarray:

@@ -17,12 +17,15 @@ class EdgeLevel:
         scale_px: s of the band-pass G_s - G_2s.
         band: (H, W) float32, band-passed votes over the 90 % quantile of the positive ones; zero where the sensor does
             not see.
-        strength: (H, W) float32, the same cut to [0, 1].
     """
 
     scale_px: float
     band: np.ndarray
-    strength: np.ndarray
+
+    @property
+    def strength(self) -> np.ndarray:
+        """(H, W) float32, the band cut to [0, 1]."""
+        return self.band.clip(0.0, 1.0)
 
 
 @dataclass(frozen=True)
