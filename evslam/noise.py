@@ -160,6 +160,13 @@ class NoiseFilter:
         return _Snapshot(t_us, replace(self.counts), {name: values.copy() for name, values in self._arrays.items()})
 
 
+def load_kernels(config: NoiseConfig) -> None:
+    """Run the filter on one event: the first compiled function of a process takes numba a quarter of a second to load,
+    which may pass beside other work."""
+    event = Events(np.zeros(1, np.int64), np.zeros(1, np.uint16), np.zeros(1, np.uint16), np.zeros(1, bool))
+    list(NoiseFilter(config, SensorSize(1, 1), 0).watch([event]))
+
+
 def _pieces(chunk: Events) -> Iterator[Events]:
     """Cuts a chunk where a window begins."""
     if not len(chunk):

@@ -17,11 +17,13 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from evslam.beside import in_thread
 from evslam.config import Config, dump_config
 from evslam.errors import ConfigError, DataError
 from evslam.finish import finish_rotation, finish_spatial
 from evslam.io.results import prepare_run_dir, write_metrics
 from evslam.map_file import load_map
+from evslam.noise import load_kernels
 from evslam.outputs import RunWriter, load_checkpoint, write_compensation, write_plots
 from evslam.progress import progress_bar
 from evslam.provenance import versions
@@ -55,6 +57,7 @@ def run(options: RunOptions, config: Config) -> dict[str, Any]:
     """
     torch.set_num_threads(config.run.threads)
     torch.manual_seed(config.seed)
+    kernels = in_thread(load_kernels, config.noise)
     session = open_session(options, config)
     viewer: Viewer = LiveViewer() if options.view else StubViewer()
     out = prepare_run_dir(options.out, overwrite=options.overwrite, resume=options.resume)
@@ -62,6 +65,7 @@ def run(options: RunOptions, config: Config) -> dict[str, Any]:
     (out / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     (out / "versions.txt").write_text("".join(f"{k}: {v}\n" for k, v in versions().items()), encoding="utf-8")
     log_file = _logging_to(out / "run.log", append=checkpoint is not None)
+    kernels()
     with threadpool_limits(limits=config.run.threads), log_file:  # idle threads of matrix libraries only cost
         mode = checkpoint["mode"] if checkpoint else _mode(session, config, options)
         latency_us = round(1000 * config.sensor.latency_ms)
