@@ -16,7 +16,7 @@ import numpy as np
 from evslam.geometry.canvas import Canvas
 from evslam.settings_tracking import FrameConfig
 from evslam.state import from_state, to_state
-from evslam.tracking.frame_kernels import integrate, vote
+from evslam.tracking.frame_kernels import bearings, integrate, vote
 from evslam.types import EventBatch
 
 BORDER = 16  # replicated pixels around each level of a pyramid: a patch may lie at the image's edge
@@ -65,13 +65,21 @@ class RecentEvents:
 
     def around(self, t_us: int, half_s: float) -> tuple[np.ndarray, np.ndarray]:
         """Bearings (N, 2) and seconds after t_us (N,), float32, of the events within so many seconds on both sides."""
-        places, times = [np.zeros((0, 2), np.float32)], [np.zeros(0, np.float32)]
+        places, times = [], [np.zeros(0, np.float32)]
         for t_ref_us, t, place in self.parts:
-            seconds = t - np.float32((t_us - t_ref_us) * 1e-6)
-            chosen = slice(*np.searchsorted(seconds, [-half_s, half_s]))
-            places.append(place[chosen])
-            times.append(seconds[chosen])
-        return self.canvas.bearings(np.concatenate(places)).astype(np.float32), np.concatenate(times)
+            shift = np.float32((t_us - t_ref_us) * 1e-6)
+            if len(t) and t[0] - shift <= half_s and t[-1] - shift >= -half_s:
+                seconds = t - shift
+                chosen = slice(*np.searchsorted(seconds, [-half_s, half_s]))
+                places.append(place[chosen])
+                times.append(seconds[chosen])
+        seconds = np.concatenate(times)
+        bearing, begin = np.empty((len(seconds), 2), np.float32), 0
+        for place in places:
+            stop = begin + len(place)
+            bearings(place, self.canvas.centre, self.canvas.focal, bearing[begin:stop])
+            begin = stop
+        return bearing, seconds
 
 
 _STATE = ("leaky", "scale", "on_weight", "now_us", "recent")
