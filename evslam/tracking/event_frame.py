@@ -137,7 +137,7 @@ class FrameBuilder:
         self._scale(1, some[some > 0])
         signed *= GAIN[0] / self.scale[0]
         sharp *= GAIN[1] / self.scale[1]
-        base = signed.clip(*CLIP[:2]), sharp.clip(*CLIP[2:])
+        base = np.clip(signed, *CLIP[:2], out=signed), np.clip(sharp, *CLIP[2:], out=sharp)
         return EventFrame(batch.stop_us, pyramid(base, config.levels), self._activity(votes), votes, len(age_s))
 
     def _integrate(self, batch: EventBatch, speed: float) -> None:
@@ -156,7 +156,9 @@ class FrameBuilder:
 
     def _remember(self, batch: EventBatch) -> None:
         focal, centre = np.float32(self.canvas.focal), self.canvas.centre.astype(np.float32)
-        self.recent.append((batch.t_ref_us, batch.t.numpy(), batch.bearing.numpy() * focal + centre))
+        place = batch.bearing.numpy() * focal
+        place += centre
+        self.recent.append((batch.t_ref_us, batch.t.numpy(), place))
         while len(self.recent) > 1 and self.recent[0][0] < batch.stop_us - 1e6 * (self.config.window_s[1] + 0.05):
             self.recent.popleft()
         self.now_us = batch.stop_us

@@ -22,6 +22,13 @@ def integrate(leaky: Any, cell: Any, age_s: Any, polarity: Any, on_weight: Any, 
 
 
 @njit(cache=True, nogil=True)
+def count_cells(cell: Any, place: Any, counts: Any) -> None:
+    """Adds to counts (M,) one for the cell of each place (N,)."""
+    for i in range(len(place)):
+        counts[cell[place[i]]] += 1
+
+
+@njit(cache=True, nogil=True)
 def bearings(place: Any, centre: Any, focal: float, out: Any) -> None:
     """`Canvas.bearings` of places (N, 2), in single precision, in one go."""
     for i in range(len(place)):

@@ -12,6 +12,7 @@ from evslam.geometry.camera import Camera
 from evslam.geometry.canvas import Canvas
 from evslam.state import from_state, to_state
 from evslam.tracking.event_frame import FrameBuilder
+from evslam.tracking.frame_kernels import count_cells
 from evslam.tracking.gyro import Gyro
 from evslam.tracking.image_flow import rotation_flow
 from evslam.tracking.points import PointTracker
@@ -124,7 +125,7 @@ class Evenness:
         is_filled = np.bincount(joined, weights=seen.ravel()) > _JOINED**2 / 2
         is_filled &= np.bincount(joined) == _JOINED**2
         self._num_cells = int(is_filled.sum())  # those that are left out share one number more
-        number = np.where(is_filled, np.cumsum(is_filled) - 1, self._num_cells)
+        number = np.where(is_filled, np.cumsum(is_filled) - 1, self._num_cells).astype(np.int32)
         self._cell_of_pixel = number[joined[canvas.cell_of_pixel]]
 
     def variance(self, pixel: np.ndarray) -> float:
@@ -134,6 +135,8 @@ class Evenness:
         Args:
             pixel: (N,) flat index of each event's sensor pixel.
         """
-        counts = np.bincount(self._cell_of_pixel[pixel], minlength=self._num_cells + 1)[: self._num_cells]
+        every = np.zeros(self._num_cells + 1, np.int64)
+        count_cells(self._cell_of_pixel, pixel, every)
+        counts = every[:-1]
         mean = counts.mean()
         return float((counts.var() - mean) / mean**2) if mean > 0 else 0.0
