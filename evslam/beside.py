@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Worker = Callable[..., Callable[[], None]]  # starts work, and returns what waits for its end
-_THREADS = 2
+_MOST = 16  # threads; each works for one that waits for it
 
 
 def at_once(work: Callable[..., None], *arguments: Any) -> Callable[[], None]:
@@ -21,16 +22,39 @@ def at_once(work: Callable[..., None], *arguments: Any) -> Callable[[], None]:
 
 def in_thread(work: Callable[..., None], *arguments: Any) -> Callable[[], None]:
     """Starts work(*arguments) in a thread; what it returns waits for the end and raises what the work raised."""
-    pool = ThreadPoolExecutor(1, "evslam beside")
-    future = pool.submit(work, *arguments)
-    pool.shutdown(wait=False)
-    return future.result
+    return _threads().submit(work, *arguments).result
 
 
 def two_at_a_time(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Results of the work on each item, in their order; the work on one must not touch what another's looks at."""
-    with ThreadPoolExecutor(_THREADS, "evslam beside") as pool:
-        return list(pool.map(work, items))
+    """Results of the work on each item, in their order; the work on one must not touch what another's looks at.
+
+    The caller works, too, and leaves to a thread what it does not come to.
+    """
+    waiting = deque(enumerate(items))
+    results: list[Any] = [None] * len(waiting)
+
+    def work_off() -> None:
+        while waiting:
+            try:
+                number, item = waiting.popleft()
+            except IndexError:  # the other one was faster
+                return
+            results[number] = work(item)
+
+    other = _threads().submit(work_off) if len(waiting) > 1 else None
+    try:
+        work_off()
+    finally:
+        waiting.clear()
+        if other is not None and not other.cancel():
+            other.result()
+    return results
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads that wait for work: to start one, while others compute, takes as long as a step of tracking."""
+    return ThreadPoolExecutor(_MOST, "evslam beside")
 
 
 def made_ahead(items: Iterator[Item], most: int, hold: Callable[[], bool]) -> Iterator[tuple[Item, bool]]:

@@ -46,6 +46,21 @@ def test_results_come_in_the_order_of_the_items() -> None:
 def test_an_error_of_one_item_comes_out() -> None:
     with pytest.raises(ZeroDivisionError):
         two_at_a_time(lambda item: 1 / item, [1, 0, 2])
+    with pytest.raises(IndexError):
+        two_at_a_time(lambda item: [][item], [1, 2])
+
+
+def test_a_single_item_needs_no_thread() -> None:
+    assert two_at_a_time(lambda _: threading.current_thread(), [1]) == [threading.current_thread()]
+    assert two_at_a_time(lambda item: item, []) == []
+
+
+def test_work_beside_may_have_work_beside() -> None:
+    def twice(item: int) -> list[int]:
+        return two_at_a_time(lambda other: item * other, range(3))
+
+    expected = [[item * other for other in range(3)] for item in range(40)]
+    assert two_at_a_time(twice, range(40)) == expected
 
 
 def test_so_many_items_are_made_ahead() -> None:
