@@ -20,9 +20,9 @@ def sweep(bearing: Any, rho: Any, T_view_host: Any, strength: Any, valid: Any, s
     focal, cx, cy, min_views = settings
     height, width = valid.shape
     right, bottom = np.float32(width - 2), np.float32(height - 2)
-    planes = len(rho)
+    planes, columns, flat = len(rho), np.uint64(width), valid.ravel()
     u, v, seen = np.empty(planes, np.float32), np.empty(planes, np.float32), np.empty(planes, np.float32)
-    one = np.float32(1.0)
+    at, one, right_of = np.empty(planes, np.int32), np.float32(1.0), np.uint64(1)
     for i in range(len(bearing)):
         x, y = bearing[i, 0], bearing[i, 1]
         line = score[i]
@@ -39,14 +39,17 @@ def sweep(bearing: Any, rho: Any, T_view_host: Any, strength: Any, valid: Any, s
                 scale = one / z if z > np.float32(MIN_DEPTH) else np.float32(0.0)  # a place outside what is valid
                 u[j] = min(max((a + rho[j] * da) * scale, np.float32(0.0)), right)
                 v[j] = min(max((b + rho[j] * db) * scale, np.float32(0.0)), bottom)
-            image = strength[k]
+                at[j] = np.int32(v[j]) * np.int32(width) + np.int32(u[j])
+                u[j] -= np.floor(u[j])
+                v[j] -= np.floor(v[j])
+            image = strength[k].ravel()
             for j in range(planes):
-                column, row = np.int32(u[j]), np.int32(v[j])
-                if valid[row, column]:
-                    fx, fy = u[j] - np.float32(column), v[j] - np.float32(row)
-                    upper = image[row, column] + fx * (image[row, column + 1] - image[row, column])
-                    lower = image[row + 1, column] + fx * (image[row + 1, column + 1] - image[row + 1, column])
-                    line[j] += upper + fy * (lower - upper)
+                here = np.uint64(at[j])  # that no index is negative saves a third of the time
+                if flat[here]:
+                    below = here + columns
+                    upper = image[here] + u[j] * (image[here + right_of] - image[here])
+                    lower = image[below] + u[j] * (image[below + right_of] - image[below])
+                    line[j] += upper + v[j] * (lower - upper)
                     seen[j] += one
         for j in range(planes):
             line[j] = line[j] / seen[j] if seen[j] >= min_views else np.float32(0.0)
