@@ -9,6 +9,7 @@ import numpy as np
 from evslam.backend.loop_match import match_views
 from evslam.backend.place_search import PlaceIndex, SearchSettings
 from evslam.backend.places import View, view_of
+from evslam.beside import two_at_a_time
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.similarity import Similarity
@@ -113,25 +114,29 @@ def join_by_places(segments: list[Segment], canvas: Canvas, config: Config) -> l
 def _common_place(old: SparseMap, new: SparseMap, canvas: Canvas, config: Config) -> Similarity | None:
     """The similarity from the new map's world to the old one's that two keyframes of the new map agree on."""
     index, told = PlaceIndex(old, canvas, SearchSettings.of(config)), list[Similarity]()
-    for number in range(0, len(new.keyframes), _STEP):
+
+    def look(number: int) -> tuple[float, Similarity] | None:
         view = view_of(new, number, canvas, config.places)
-        if view is None or not len(view.descriptor):
-            continue
-        T_new_cam, depth = _placed(new.keyframes[number].T_cam_world), float(np.median(view.points[:, 2]))
-        matched = _matched(index, new.keyframes[number], view, config)
-        if matched is None:
-            continue
-        for earlier in told:
-            error = ((earlier @ T_new_cam).inverse() @ matched).chart()[0] / np.repeat((depth, 1.0), (3, 4))
-            if np.linalg.norm(error) < _MAX_APART:
-                return matched @ T_new_cam.inverse()
-        told.append(matched @ T_new_cam.inverse())
+        matched = None if view is None else _matched(index, new.keyframes[number], view, config)
+        return None if view is None or matched is None else (float(np.median(view.points[:, 2])), matched)
+
+    for first in range(0, len(new.keyframes), 2 * _STEP):
+        numbers = range(first, min(first + 2 * _STEP, len(new.keyframes)), _STEP)
+        for number, found in zip(numbers, two_at_a_time(look, numbers), strict=True):
+            if found is None:
+                continue
+            (depth, matched), T_new_cam = found, _placed(new.keyframes[number].T_cam_world)
+            for earlier in told:
+                error = ((earlier @ T_new_cam).inverse() @ matched).chart()[0] / np.repeat((depth, 1.0), (3, 4))
+                if np.linalg.norm(error) < _MAX_APART:
+                    return matched @ T_new_cam.inverse()
+            told.append(matched @ T_new_cam.inverse())
     return None
 
 
 def _matched(index: PlaceIndex, keyframe: Keyframe, view: View, config: Config) -> Similarity | None:
     """The similarity from a keyframe's camera frame to the world of an indexed map."""
-    if keyframe.look is None:
+    if keyframe.look is None or not len(view.descriptor):
         return None
     for candidate in index.alike(keyframe.look):
         other = index.view(candidate)
