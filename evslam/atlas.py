@@ -9,9 +9,9 @@ from evslam.beside import Worker
 from evslam.config import Config
 from evslam.errors import ConfigError
 from evslam.mapping.edge_image import EdgeImager
-from evslam.multiview.sparse_map import SparseMap
+from evslam.multiview.sparse_map import MAP_CLASSES, SparseMap
 from evslam.relocaliser import Relocaliser, Return
-from evslam.segments import MAP_CLASSES, Segment, join_maps, without_known
+from evslam.segments import Segment, join_maps, without_known
 from evslam.state import from_state, to_state
 from evslam.tracking.point_pose import PointPose
 from evslam.types import PointFrame
@@ -43,7 +43,10 @@ class Atlas:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of another atlas."""
-        self.segments, self.num_returns = from_state(state["segments"], MAP_CLASSES), state["num_returns"]
+        self.segments, self.num_returns = (
+            from_state(state["segments"], (Segment, PointFrame, *MAP_CLASSES)),
+            state["num_returns"],
+        )
         self.relocaliser.load_state_dict(state["relocaliser"], [segment.map for segment in self.segments])
 
     @property
@@ -68,6 +71,14 @@ class Atlas:
         sure = max(len(frames) - num_unsure, 0)
         self.segments.append(Segment(map_, frames[:sure] + [without_known(frame, map_) for frame in frames[sure:]]))
         self._seek()
+
+    def give_up(self, since_us: int) -> list[PointFrame]:
+        """Forget maps that began after a time; returns their frames."""
+        gone = [each for each in self.segments if not each.map.num_given and each.map.keyframes[0].t_us > since_us]
+        if gone:
+            self.segments = [each for each in self.segments if not any(each is other for other in gone)]
+            self._seek()
+        return [frame for each in gone for frame in each.frames]
 
     def take_out(self, found: Return, here: tuple[SparseMap, PointPose | None] | None) -> Segment | None:
         """The segment in whose map the camera was found; the map knows the tracks from now on.

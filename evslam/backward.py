@@ -60,6 +60,6 @@ def _follow_back(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, 
         if ready and leaves_keyframe(frame, pose, map_.keyframes[-1], inliers, focal, limits):
             map_.add_keyframe(frame, last, pose.is_inlier(len(frame.ids), config.pose.inlier_px))
             if frame.votes is not None:
-                map_.keyframes[-1].image = imager.of_votes(frame.votes.astype(np.float32), 0)
+                map_.keyframes[-1].image = imager.of_votes(frame.votes.astype(np.float32), 0, frame.hidden)
             grow(map_, imager, config)
             last, since, inliers = map_.keyframes[-1].T_cam_world, 0, map_.num_seen()

@@ -49,6 +49,7 @@ from evslam.settings_tracking import (
     EdgePoseConfig,
     FrameConfig,
     KeyframeConfig,
+    MoversConfig,
     PointsConfig,
     PoseConfig,
     UnionConfig,
@@ -80,6 +81,7 @@ class Config:
     frame: FrameConfig
     points: PointsConfig
     bootstrap: BootstrapConfig
+    movers: MoversConfig
     pose: PoseConfig
     keyframe: KeyframeConfig
     landmark: LandmarkConfig

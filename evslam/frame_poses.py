@@ -19,7 +19,7 @@ def compact(frame: PointFrame, last: PointFrame | None) -> PointFrame:
     ids, bearing = frame.ids.astype(np.int32), frame.bearing.astype(np.float32)
     if last is not None and np.array_equal(ids, last.ids) and np.array_equal(bearing, last.bearing):
         ids, bearing = last.ids, last.bearing
-    return PointFrame(frame.t_us, ids, bearing, frame.votes)
+    return PointFrame(frame.t_us, ids, bearing, frame.votes, hidden=frame.hidden)
 
 
 def whole(frame: PointFrame) -> PointFrame:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,13 +23,29 @@ from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
 from evslam.mapping.edge_pose import EdgeHost
 from evslam.mapping.edge_tracks import sweep_keyframe
 from evslam.multiview.edges import EdgeImage
-from evslam.multiview.sparse_map import Keyframe, SparseMap, rows_of
+from evslam.multiview.sparse_map import MAP_CLASSES, Keyframe, SparseMap, rows_of
+from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Start
 from evslam.types import PointFrame
 
-Around = tuple[np.ndarray, np.ndarray]  # bearings (N, 2) and seconds (N,) of the events around a moment
 TimedPoses = list[tuple[int, np.ndarray]]  # microseconds and T_cam_world (4, 4)
 _MAX_START_ERROR_PX = 2.5
+_STATE = ("map", "view", "hosts", "is_busy", "unlinked", "settled_us", "_before")
+
+
+@dataclass(frozen=True)
+class Around:
+    """Events around a moment.
+
+    Attributes:
+        bearing: (N, 2) float32.
+        seconds: (N,) float32, after the moment.
+        hidden: (H, W) bool, where something moves before the scene; None for nowhere.
+    """
+
+    bearing: np.ndarray
+    seconds: np.ndarray
+    hidden: np.ndarray | None = None
 
 
 class Mapper:
@@ -58,6 +76,18 @@ class Mapper:
         self.wait: Callable[[], None] = lambda: None
         self._before = np.eye(4)  # T_cam_world of the newest keyframe when work was given out
 
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on; waits for the work."""
+        self.wait()
+        state: dict[str, Any] = {name: to_state(getattr(self, name)) for name in _STATE}
+        return state | {"closer": self.closer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of another mapper."""
+        for name in _STATE:
+            setattr(self, name, from_state(state[name], (*MAP_CLASSES, EdgeHost)))
+        self.closer.load_state_dict(state["closer"])
+
     def begin(self, start: Start, points: np.ndarray, poses: np.ndarray) -> None:
         """A new map: the frames of a start become keyframes, its good points landmarks.
 
@@ -77,7 +107,7 @@ class Mapper:
             keyframe = self.map.add_keyframe(frame, T_cam_world, seen & fits[row] & start.good[row])
             self._look_at(keyframe)
             if frame.votes is not None:
-                keyframe.image = self.imager.of_votes(frame.votes.astype(np.float32), 0)
+                keyframe.image = self.imager.of_votes(frame.votes.astype(np.float32), 0, frame.hidden)
         window = choose_window(self.map, self.config.window)
         adjust_window(self.map, window, self.imager.canvas.focal, self.config.window)
         for index in range(len(self.map.keyframes)):
@@ -133,7 +163,7 @@ class Mapper:
         points = points @ T_cam_world[:3, :3].T + T_cam_world[:3, 3]
         points = points[points[:, 2] > 1e-3]
         grid = inverse_depth_grid(canvas, canvas.pixels(points[:, :2] / points[:, 2:]), 1 / points[:, 2])
-        return self.imager.with_twist(*around, twist, grid)
+        return self.imager.with_twist(around.bearing, around.seconds, twist, grid, around.hidden)
 
     def points(self) -> np.ndarray:
         """(P, 3) landmarks and edges as they are at the moment, world frame, for a viewer; never waits."""

@@ -17,21 +17,22 @@ from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse, scaled
 from evslam.geometry.similarity import Similarity
 from evslam.mapper import Around, Mapper, TimedPoses, mean_twist
-from evslam.mapping.edge_pose import EdgeHost
 from evslam.multiview.observations import PointSightings
 from evslam.placing import place_by_edges
 from evslam.relocaliser import Return
-from evslam.segments import MAP_CLASSES, Segment, placed_start
+from evslam.segments import Segment, placed_start
 from evslam.starting import Starting
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Start
 from evslam.tracking.gyro import Gyro
 from evslam.tracking.horizon import horizon_of
 from evslam.tracking.misfits import Misfits
+from evslam.tracking.movers import Movers
 from evslam.tracking.point_pose import PointPose, leaves_keyframe, pose_from_points
 from evslam.types import PointFrame, TrackingState
 
-EventWindow = Callable[[int, float], Around]
+EventWindow = Callable[[int, float], tuple[np.ndarray, np.ndarray]]
+SceneWindow = Callable[[int, float], Around]
 _KEPT = 200  # frames with events before a start
 _RECENT = 16  # poses from which the motion around a moment is told
 _LATE = 2  # frames before edges tell that a pose is wrong
@@ -40,11 +41,8 @@ _STATE = (
     *("inliers_at_keyframe", "frames", "pending_us", "recent", "inlier_share", "num_starts", "twist"),
     *("last", "bend"),
 )
-_MAPPER_STATE = ("map", "view", "hosts", "is_busy", "unlinked", "settled_us", "_before")
-_CLASSES = (
-    *(Misfits, PointSightings, PointPose, EdgeHost),
-    *MAP_CLASSES,
-)
+_PARTS = ("mapper", "atlas", "starting", "movers")
+_CLASSES = (Misfits, PointSightings, PointPose, PointFrame)
 
 
 class Odometry:
@@ -76,6 +74,7 @@ class Odometry:
         self.atlas = Atlas(config, self.mapper.imager, worker)
         self.num_starts = self.since_keyframe = self.failures = self.doubts = self.inliers_at_keyframe = 0
         self.misfits = Misfits()
+        self.movers = Movers(config.movers, config.bootstrap, canvas)
         self.frames: list[PointFrame] = []  # all of this map's, in single precision
         self.last: tuple[int, PointPose] | None = None  # time and pose of the frame before
         self.recent: deque[tuple[int, np.ndarray]] = deque(maxlen=_RECENT)
@@ -84,21 +83,15 @@ class Odometry:
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on."""
-        self.mapper.wait()
-        mapper: dict[str, Any] = {name: to_state(getattr(self.mapper, name)) for name in _MAPPER_STATE}
-        mapper["closer"] = self.mapper.closer.state_dict()
-        parts = {"mapper": mapper, "atlas": self.atlas.state_dict(), "starting": self.starting.state_dict()}
-        return {name: to_state(getattr(self, name)) for name in _STATE} | parts
+        parts = {name: getattr(self, name).state_dict() for name in _PARTS}
+        return parts | {name: to_state(getattr(self, name)) for name in _STATE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of another odometry."""
         for name in _STATE:
             setattr(self, name, from_state(state[name], _CLASSES))
-        for name in _MAPPER_STATE:
-            setattr(self.mapper, name, from_state(state["mapper"][name], _CLASSES))
-        self.mapper.closer.load_state_dict(state["mapper"]["closer"])
-        self.atlas.load_state_dict(state["atlas"])
-        self.starting.load_state_dict(state["starting"])
+        for name in _PARTS:
+            getattr(self, name).load_state_dict(state[name])
 
     def add(self, frame: PointFrame, events: EventWindow) -> TrackingState:
         """Track one more frame; afterwards `best_pose` is its pose if the state says TRACKING.
@@ -108,9 +101,11 @@ class Odometry:
             events: gives bearings (N, 2) and seconds after a time in microseconds (N,) of the events around it, within
                 so many seconds on both sides.
         """
+        frame = self.movers.take(frame)
         self._keep(frame)
         if frame.is_resting:
             return TrackingState.SPARSE if self.is_started else TrackingState.STARTING
+        self._heed_movers(frame.t_us)
         found = self.atlas.relocaliser.add(frame, in_need=not self.is_started)
         if found is not None and self._resume(frame, found):
             return TrackingState.TRACKING
@@ -120,14 +115,14 @@ class Odometry:
                 return TrackingState.STARTING
             self._begin(start)
             return TrackingState.TRACKING
-        turned = self._turned(frame.t_us)
+        around, turned = self._of_scene(events), self._turned(frame.t_us)
         expected = [*turned, self.T_cam_world, self.change @ self.T_cam_world]
         horizon = horizon_of(turned[0], self.config.gyro.turn_weight) if turned else None
         pose = pose_from_points(frame, expected, self.mapper.view, self.focal, self.config.pose, horizon)
         if pose is None:
             self.failures += 1
             return self._lose() if self.failures > self.config.pose.max_failures else TrackingState.SPARSE
-        is_doubtful = self._align_last(events) or pose.num_inliers < self.config.pose.doubt_share * len(pose.rows)
+        is_doubtful = self._align_last(around) or pose.num_inliers < self.config.pose.doubt_share * len(pose.rows)
         self.doubts = self.doubts + 1 if is_doubtful else 0
         if self.doubts > self.config.pose.max_doubts:
             return self._lose()
@@ -136,17 +131,36 @@ class Odometry:
         if refuting is not None:
             self._begin(refuting)
         else:
-            self._map(frame, pose, events, may_be_keyframe=not is_doubtful)
+            self._map(frame, pose, around, may_be_keyframe=not is_doubtful)
         return TrackingState.SPARSE if is_doubtful else TrackingState.TRACKING
+
+    def _of_scene(self, events: EventWindow) -> SceneWindow:
+        """Events around a moment, and where something that moves hides the scene."""
+        return lambda t_us, half_s: Around(*events(t_us, half_s), self.movers.hidden(t_us))
+
+    def _heed_movers(self, t_us: int) -> None:
+        """Look for objects that move. A map that follows one is given up; so are those that began shortly before the
+        first one was found; a start is looked for anew without it."""
+        found = self.movers.look(is_tracked=self.is_started)
+        if found is None:
+            return
+        young_us, is_wrong = t_us - round(1e6 * self.config.movers.young_s), found.follows
+        if found.is_first:
+            is_wrong |= self.is_started and self.mapper.map.keyframes[0].t_us > young_us
+            self.frames = self.movers.cleared(self.atlas.give_up(young_us) + self.frames)
+        if is_wrong if self.is_started else found.is_new:
+            self.mapper.wait()
+            self.is_started = False
+            self.starting.anew(self.movers.history())
 
     def _keep(self, frame: PointFrame) -> None:
         """For the final poses, in single precision; until a start is settled, every few with events, to go back."""
         wanted = not self._is_settled(frame.t_us) and len(self.frames) % self.config.keyframe.min_frames == 0
         last = self.frames[-1] if self.frames else None
-        self.frames.append(compact(frame if wanted else replace(frame, votes=None), last))
+        self.frames.append(compact(frame if wanted else replace(frame, votes=None, hidden=None), last))
         old = len(self.frames) - 1 - _KEPT * self.config.keyframe.min_frames
         if wanted and old >= 0:
-            self.frames[old] = replace(self.frames[old], votes=None)
+            self.frames[old] = replace(self.frames[old], votes=None, hidden=None)
 
     def _is_settled(self, t_us: int) -> bool:
         """There is a map whose start is not in doubt any more at a time."""
@@ -197,6 +211,7 @@ class Odometry:
         self.num_starts += 1
         self._forget_motion()
         self.starting.begin(start, poses)
+        self.movers.begin(start.frames[-1].t_us)
         self.T_cam_world = self.mapper.map.keyframes[-1].T_cam_world
         self._count_from_keyframe()
 
@@ -205,6 +220,7 @@ class Odometry:
         self.is_started, self.failures, self.doubts, self.pending_us, self.last = True, 0, 0, None, None
         self.bend, self.change = np.eye(4), np.eye(4)
         self.recent.clear()
+        self.movers.forget_poses()
 
     def _resume(self, frame: PointFrame, found: Return) -> bool:
         """Go on in a map that had been lost or given; the one at hand, if any, joins it. False if it cannot."""
@@ -250,13 +266,14 @@ class Odometry:
         self.T_cam_world, self.inlier_share = pose.T_cam_world, pose.num_inliers / len(pose.rows)
         self.recent.append((frame.t_us, pose.T_cam_world))
         self.starting.follow(frame.t_us, pose.T_cam_world)
+        self.movers.place(frame.t_us, pose.T_cam_world)
         self.last = (frame.t_us, pose)
         limits = self.config.pose
         wrong = self.misfits.note(frame.ids[pose.rows], pose.error_px > limits.misfit_px, limits.max_misfits)
         if len(wrong):
             self.mapper.unlink(wrong)
 
-    def _align_last(self, events: EventWindow) -> bool:
+    def _align_last(self, around: SceneWindow) -> bool:
         """Place the frame before by the map's edges, too, now that the events on both sides of it are there.
 
         Returns:
@@ -269,7 +286,7 @@ class Odometry:
         motion = self._around(t_us)
         if len(motion) < 2:
             return False
-        image = mapper.edge_image(pose.T_cam_world, pose.seen.points, events(t_us, half_s), mean_twist(motion))
+        image = mapper.edge_image(pose.T_cam_world, pose.seen.points, around(t_us, half_s), mean_twist(motion))
         found = place_by_edges(mapper.imager, image, mapper.hosts, pose, config)
         if found.T_cam_world is not None and not found.is_doubtful:
             self.bend = found.T_cam_world @ inverse(pose.T_cam_world)
@@ -279,15 +296,16 @@ class Odometry:
         """Recent poses around a moment."""
         return [each for each in self.recent if abs(each[0] - t_us) <= 1e6 * self.config.link.window_s]
 
-    def _map(self, frame: PointFrame, pose: PointPose, events: EventWindow, *, may_be_keyframe: bool) -> None:
+    def _map(self, frame: PointFrame, pose: PointPose, around: SceneWindow, *, may_be_keyframe: bool) -> None:
         """Keyframes: made when due, worked on when the events on both sides are there, taken at a fixed frame after, so
         that runs repeat exactly."""
         mapper = self.mapper
         self.since_keyframe += 1
         if self.pending_us is not None and frame.t_us >= self.pending_us:
             self.pending_us, t_us = None, mapper.map.keyframes[-1].t_us
-            around = events(t_us, self.config.link.window_s / 2)
-            mapper.extend(around, mean_twist(self._around(t_us)), list(self.frames))
+            mapper.extend(
+                around(t_us, self.config.link.window_s / 2), mean_twist(self._around(t_us)), list(self.frames)
+            )
         elif self.pending_us is None:
             is_keyframe = may_be_keyframe and self._is_keyframe(frame, pose)
             if mapper.is_busy and (is_keyframe or self.since_keyframe >= self.config.window.delay_frames):
@@ -310,6 +328,7 @@ class Odometry:
         self.twist = np.repeat((scale, 1.0), 3) * self.twist
         self.last = self.recent[-1][0], pose.moved(moved)
         self.starting.settle()
+        self.movers.forget_poses()
         return self.last[1]
 
     def _add_keyframe(self, frame: PointFrame, pose: PointPose) -> None:

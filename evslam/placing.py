@@ -44,7 +44,7 @@ def place_by_edges(
     limits = config.edge_pose
     if limits.objective == "search":
         fit = pose_from_edges(imager, image, hosts, pose.T_cam_world, pose.seen, limits)
-        in_view = edges_in_view(imager, hosts, pose.T_cam_world)
+        in_view = edges_in_view(imager, image, hosts, pose.T_cam_world)
         sharp = 0 if fit is None else int((fit.error_px[len(pose.seen.points) :] < limits.sharp_px).sum())
         doubtful = in_view >= limits.doubt_edges and sharp < limits.doubt_share * in_view
         return EdgePlace(None if fit is None else fit.T_cam_world, doubtful)

@@ -159,7 +159,7 @@ class Relocaliser:
         assert frame.signed is not None
         assert frame.votes is not None
         config = self.config
-        image = self.imager.of_votes(frame.votes.astype(np.float32), 0)
+        image = self.imager.of_votes(frame.votes.astype(np.float32), 0, frame.hidden)
         glimpse = glimpse_of(frame.signed, self.imager.canvas, config.search.points, config.places)
         for number in range(len(self.maps) - 1, -1, -1):
             places = self._index_of(self.maps[number]).find(glimpse)
@@ -191,7 +191,7 @@ class Relocaliser:
         if fit is None:
             return None
         sharp = fit.error_px < self.config.edge_pose.sharp_px
-        share = float(sharp.sum()) / max(edges_in_view(self.imager, hosts, fit.T_cam_world), 1)
+        share = float(sharp.sum()) / max(edges_in_view(self.imager, image, hosts, fit.T_cam_world), 1)
         if sharp.mean() < search.min_sharp_share or share < search.min_edge_share:
             return None
         spread = float(np.sqrt(np.trace(fit.covariance[:3, :3])))

@@ -13,9 +13,7 @@ from evslam.beside import two_at_a_time
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.similarity import Similarity
-from evslam.multiview.anchored import AnchoredPoses
-from evslam.multiview.edges import EdgeImage, EdgeLevel, EdgePoints
-from evslam.multiview.sparse_map import Keyframe, SparseMap
+from evslam.multiview.sparse_map import SparseMap
 from evslam.tracking.bootstrap import Start
 from evslam.tracking.point_pose import PointPose
 from evslam.types import PointFrame
@@ -36,9 +34,6 @@ class Segment:
 
     map: SparseMap
     frames: list[PointFrame]
-
-
-MAP_CLASSES = (Segment, SparseMap, Keyframe, EdgeImage, EdgeLevel, EdgePoints, AnchoredPoses, PointFrame)
 
 
 def placed_start(start: Start, origin: np.ndarray, segments: list[Segment]) -> tuple[np.ndarray, np.ndarray]:

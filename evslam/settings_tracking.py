@@ -246,3 +246,49 @@ class EdgePoseConfig:
     sharp_px: float
     doubt_share: float
     doubt_edges: int
+
+
+@dataclass(frozen=True)
+class MoversConfig:
+    """Objects that move (6-DoF only); canvas pixels.
+
+    Attributes:
+        use: look for them.
+        interval_s: so often.
+        memory_s: tracks and poses are remembered so long.
+        windows_s: stretches in which two motions are looked for, in turn.
+        turn_px: up to so much parallax, the background turns as one; each is tried.
+        min_tracks: on the object, and on the scene.
+        max_extent: of the object over that of the rest, in squares of the image.
+        margin_px: that an object is larger than its tracks tell.
+        scale_px: of the errors of tracks, of which the cost is the logarithm.
+        min_contrast: cost of the object's tracks under the scene's motion over that under their own.
+        min_gain: cost of the scene's tracks under the motion that explains all, over that under their own.
+        radius_px: so far around a track that moves, what has no other track nearer moves, too.
+        still_px, moving_px: error of a track by the camera's poses below which it is still, and above which it moves.
+        flow_s: the image's motion over so long tells tracks that move where it differs by ...
+        flow_px: ... so much.
+        prove_s: a track that lies among those that move for so long is one of them for good.
+        young_s: a map that began so shortly before may follow an object; later, its poses are sure.
+        rest_s: what has not moved for so long, moves no more.
+    """
+
+    use: bool
+    interval_s: float
+    memory_s: float
+    windows_s: tuple[float, ...]
+    turn_px: tuple[float, ...]
+    min_tracks: int
+    max_extent: float
+    margin_px: float
+    scale_px: float
+    min_contrast: float
+    min_gain: float
+    radius_px: float
+    still_px: float
+    moving_px: float
+    prove_s: float
+    flow_s: float
+    flow_px: float
+    young_s: float
+    rest_s: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame
 
 _WIDER = 1.5  # triangulation angle of a later start over that of the first, for it to settle the matter
-_STATE = ("bootstrap", "num_attempts", "path", "verify_until_us", "angle_deg")
+_STATE = ("bootstrap", "num_attempts", "path", "verify_until_us", "angle_deg", "sigma")
 _CLASSES = (Bootstrap, BootstrapConfig, Candidate, Sightings, Turns, Observations, PointFrame)
 
 
@@ -38,7 +39,7 @@ class Starting:
         self.config, self.focal, self.gyro = config, focal, gyro
         self.bootstrap, self.num_attempts = Bootstrap(config, focal), 0
         self.path: TimedPoses = []
-        self.verify_until_us, self.angle_deg = 0, 0.0
+        self.verify_until_us, self.angle_deg, self.sigma = 0, 0.0, 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on."""
@@ -49,9 +50,11 @@ class Starting:
         for name in _STATE:
             setattr(self, name, from_state(state[name], _CLASSES))
 
-    def anew(self) -> None:
-        """Forget what was seen: tracking was lost."""
+    def anew(self, frames: Sequence[PointFrame] = ()) -> None:
+        """Forget what was seen, but for these frames: tracking was lost, or followed an object."""
         self.bootstrap = Bootstrap(self.config, self.focal)
+        for frame in frames:
+            self.bootstrap.remember(frame)
 
     def look(self, frame: PointFrame) -> Start | None:
         """One more frame before there is a map; the start, once one is sure."""
@@ -62,7 +65,7 @@ class Starting:
 
     def begin(self, start: Start, poses: np.ndarray) -> None:
         """A start was taken, with these poses T_cam_world (C, 4, 4) in the world."""
-        self.angle_deg = start.diagnosis.angle_deg
+        self.angle_deg, self.sigma = start.diagnosis.angle_deg, start.diagnosis.sigma
         self.path = [(frame.t_us, pose) for frame, pose in zip(start.frames, poses, strict=True)]
 
     def follow(self, t_us: int, T_cam_world: np.ndarray) -> None:
@@ -75,7 +78,8 @@ class Starting:
         self.verify_until_us = 0
 
     def refuting(self, frame: PointFrame) -> Start | None:
-        """For some time after a start, others are looked for over longer baselines; one that tells another path."""
+        """For some time after a start, others are looked for over longer baselines; one that is surer and tells
+        another path."""
         if frame.t_us > self.verify_until_us:
             return None
         start, t_us = self._try(frame), np.array([t_us for t_us, _ in self.path])
@@ -84,7 +88,7 @@ class Starting:
         times = np.array([each.t_us for each in start.frames])
         parted = deviation(start.T_cam_world, times, np.stack([pose for _, pose in self.path]), t_us)
         if parted > self.config.max_deviation:
-            return start
+            return start if start.diagnosis.sigma < self.sigma else None
         if start.diagnosis.angle_deg > _WIDER * self.angle_deg:  # the same path over a much longer baseline
             self.settle()
         return None

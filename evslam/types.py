@@ -127,6 +127,7 @@ class PointFrame:
         votes: (H, W) float16, motion-compensated events of the moment on the canvas; None where not kept.
         signed: (H, W) uint8, leaky signed event image of the moment, 128 where nothing happens; None where not kept.
         is_resting: the camera rests: the points are those of the frame before.
+        hidden: (H, W) bool, where something moves before the scene; None for nowhere.
     """
 
     t_us: int
@@ -135,6 +136,7 @@ class PointFrame:
     votes: np.ndarray | None = None
     signed: np.ndarray | None = None
     is_resting: bool = False
+    hidden: np.ndarray | None = None
 
 
 class TrackingState(Enum):

@@ -33,15 +33,17 @@ def lines(seed: int = 1, number: int = 60) -> np.ndarray:
     return np.column_stack([plane, np.full(len(plane), DEPTH)])
 
 
-def image_from(imager: EdgeImager, points: np.ndarray, T_cam_world: np.ndarray) -> EdgeImage:
-    """The edge image of points (M, 3) from a pose, each of them an event."""
+def image_from(
+    imager: EdgeImager, points: np.ndarray, T_cam_world: np.ndarray, hidden: np.ndarray | None = None
+) -> EdgeImage:
+    """The edge image of points (M, 3) from a pose, each of them an event; nothing is seen where it is hidden."""
     camera = points @ T_cam_world[:3, :3].T + T_cam_world[:3, 3]
     bearing = (camera[:, :2] / camera[:, 2:]).astype(np.float32)
     votes = np.zeros((imager.canvas.height, imager.canvas.width), np.float32)
     canvas = tuple(np.float32([imager.canvas.focal, *imager.canvas.centre]))
     still = np.zeros(6, np.float32)
     vote_flow(bearing, np.zeros(len(bearing), np.float32), np.arange(len(bearing)), still, canvas, votes)
-    return imager.of_votes(votes, len(bearing))
+    return imager.of_votes(votes, len(bearing), hidden)
 
 
 def moved(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> np.ndarray:

@@ -9,6 +9,8 @@ import map_scenes as scene
 import numpy as np
 import pytest
 import torch
+from mover_scenes import BOX
+from mover_scenes import frames as frames_with_mover
 from scipy.spatial.transform import Rotation
 
 from evslam.backend.loop_closure import bend, placed
@@ -222,3 +224,33 @@ def test_a_start_that_later_ones_refute_is_replaced() -> None:
     assert set(states) == {TrackingState.TRACKING}
     assert one.mapper.map.keyframes[0].t_us >= FRAMES[0].t_us
     assert aligned_rmse(poses[-100:], POSES[count + 100 : count + 200]) < 0.01
+
+
+MOVER_FRAMES, MOVER_POSES = frames_with_mover(6.0)
+
+
+def test_a_box_that_moves_with_many_of_the_tracks_does_not_take_over() -> None:
+    """A map that follows it is given up, and another one begins without it."""
+    one = odometry()
+    states, poses = feed(one, MOVER_FRAMES)
+    assert states[-300:] == [TrackingState.TRACKING] * 300
+    assert aligned_rmse(poses[-300:], MOVER_POSES[-300:]) < 0.01
+    (segment,) = one.all_segments()
+    assert max(int(frame.ids.max()) for frame in segment.frames[-300:]) < BOX or all(
+        (frame.ids >= BOX).sum() < 5 for frame in segment.frames[-300:]
+    )
+
+
+def test_without_looking_for_movers_the_box_takes_over() -> None:
+    config = replace(scene.CONFIG, movers=replace(scene.CONFIG.movers, use=False))
+    _, poses = feed(Odometry(config, scene.CANVAS), MOVER_FRAMES)
+    assert aligned_rmse(poses[-300:], MOVER_POSES[-300:]) > 0.03
+
+
+def test_a_checkpoint_remembers_what_moves(whole: tuple[Odometry, list[TrackingState], np.ndarray]) -> None:
+    one = odometry()
+    feed(one, MOVER_FRAMES[:200])
+    other = through_a_checkpoint(one)
+    rest = [feed(each, MOVER_FRAMES[200:300])[1] for each in (one, other)]
+    np.testing.assert_array_equal(*rest)
+    assert one.movers.tracks.any

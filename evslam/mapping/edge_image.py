@@ -39,27 +39,35 @@ class EdgeImager:
         vote_flow(bearing, t, picked, flow.astype(np.float32), self._camera, votes)
         return self.of_votes(votes, len(picked))
 
-    def with_twist(self, bearing: np.ndarray, t: np.ndarray, twist: np.ndarray, grid: np.ndarray) -> EdgeImage:
+    def with_twist(
+        self,
+        bearing: np.ndarray,
+        t: np.ndarray,
+        twist: np.ndarray,
+        grid: np.ndarray,
+        hidden: np.ndarray | None = None,
+    ) -> EdgeImage:
         """The image of events moved by the camera's motion.
 
         Args:
             bearing, t: as for `with_flow`.
             twist: (6,) (v, omega) in the camera frame, T_world_cam(t) = T_world_cam(0) exp(t twist).
             grid: inverse depths in the unit of v, see `inverse_depth_grid`.
+            hidden: (H, W) bool, where something moves before the scene.
         """
         votes, picked = self._blank(), thinned(len(t), self.config.max_events)
         vote_twist(bearing, t, picked, twist.astype(np.float32), grid, self._camera, votes)
-        return self.of_votes(votes, len(picked))
+        return self.of_votes(votes, len(picked), hidden)
 
-    def of_votes(self, votes: np.ndarray, num_events: int) -> EdgeImage:
-        """The image of votes (H, W) float32."""
-        levels = []
+    def of_votes(self, votes: np.ndarray, num_events: int, hidden: np.ndarray | None = None) -> EdgeImage:
+        """The image of votes (H, W) float32, without edges where it is hidden (H, W)."""
+        levels, valid = [], self.valid if hidden is None else self.valid & ~hidden
         for scale in self.config.scales_px:
             band = band_pass(votes, scale)
-            band *= self.valid
+            band *= valid
             band /= _quantile_of_positive(band, 0.9)
             levels.append(EdgeLevel(scale, band))
-        return EdgeImage(tuple(levels), num_events)
+        return EdgeImage(tuple(levels), num_events, hidden)
 
     def _blank(self) -> np.ndarray:
         return np.zeros((self.canvas.height, self.canvas.width), np.float32)

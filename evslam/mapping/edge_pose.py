@@ -41,10 +41,11 @@ class EdgeHost:
         return EdgeHost(edges.lines(imager.canvas), T_cam_world)
 
 
-def edges_in_view(imager: EdgeImager, hosts: list[EdgeHost], T_cam_world: np.ndarray) -> int:
-    """How many of the hosts' edges a camera could see."""
+def edges_in_view(imager: EdgeImager, image: EdgeImage, hosts: list[EdgeHost], T_cam_world: np.ndarray) -> int:
+    """How many of the hosts' edges a camera could see in an image."""
     bearing, depth = seen_from(T_cam_world, np.concatenate([host.world_points for host in hosts]))
-    return int(inside(imager.canvas.pixels(bearing[depth > _MIN_DEPTH]), imager.valid).sum())
+    valid = imager.valid if image.hidden is None else imager.valid & ~image.hidden
+    return int(inside(imager.canvas.pixels(bearing[depth > _MIN_DEPTH]), valid).sum())
 
 
 def pose_from_edges(

@@ -30,10 +30,17 @@ class EdgeLevel:
 
 @dataclass(frozen=True)
 class EdgeImage:
-    """The edges that a camera saw at a moment: levels from coarse to fine, number of events that voted."""
+    """The edges that a camera saw at a moment.
+
+    Attributes:
+        levels: from coarse to fine.
+        num_events: that voted.
+        hidden: (H, W) bool, where something moves before the scene; None for nowhere.
+    """
 
     levels: tuple[EdgeLevel, ...]
     num_events: int
+    hidden: np.ndarray | None = None
 
     @property
     def band(self) -> np.ndarray:

@@ -11,7 +11,7 @@ from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse
 from evslam.geometry.similarity import Similarity
 from evslam.multiview.anchored import AnchoredPoses
-from evslam.multiview.edges import EdgeImage, EdgePoints
+from evslam.multiview.edges import EdgeImage, EdgeLevel, EdgePoints
 from evslam.multiview.observations import Observations
 from evslam.types import PointFrame
 
@@ -304,3 +304,6 @@ class SparseMap:
                 max(largest + 1, 2 * len(self._landmark_of_track)) - len(self._landmark_of_track), -1, np.int64
             )
             self._landmark_of_track = np.concatenate([self._landmark_of_track, more])
+
+
+MAP_CLASSES = (SparseMap, Keyframe, EdgeImage, EdgeLevel, EdgePoints, AnchoredPoses)  # of which a map is made

@@ -104,14 +104,18 @@ class Bootstrap:
             gyro: tells the rotation between frames; None does without.
         """
         config = self.config
-        self.frames.append(frame)
-        self._update_references(frame)
+        self.remember(frame)
         if self.last_try_us is None:
             self.last_try_us = frame.t_us
         if frame.t_us - self.last_try_us < config.interval_s * 1e6:
             return None
         self.last_try_us = frame.t_us
         return self._try(frame, gyro)
+
+    def remember(self, frame: PointFrame) -> None:
+        """One more frame, without a try."""
+        self.frames.append(frame)
+        self._update_references(frame)
 
     def _update_references(self, frame: PointFrame) -> None:
         """Forget references that share too few tracks with the frame or are too old; take a new one at times."""

@@ -72,10 +72,22 @@ def test_edges_in_view_are_those_that_project_where_the_sensor_sees() -> None:
     row, column = np.rint(pixel[:, 1]).astype(int), np.rint(pixel[:, 0]).astype(int)
     inside = (row >= 0) & (column >= 0) & (row < CANVAS.height) & (column < CANVAS.width)
     expected = sum(IMAGER.valid[r, c] for r, c in zip(row[inside], column[inside], strict=True))
-    assert edges_in_view(IMAGER, HOSTS, true_pose()) == expected > 100
-    assert edges_in_view(IMAGER, HOSTS, scene.moved(50.0)) == 0
+    assert edges_in_view(IMAGER, IMAGE, HOSTS, true_pose()) == expected > 100
+    assert edges_in_view(IMAGER, IMAGE, HOSTS, scene.moved(50.0)) == 0
     behind = np.diag([-1.0, 1.0, -1.0, 1.0])
-    assert edges_in_view(IMAGER, HOSTS, behind) == 0
+    assert edges_in_view(IMAGER, IMAGE, HOSTS, behind) == 0
+
+
+def test_edges_are_neither_seen_nor_expected_where_something_moves_before_them() -> None:
+    hidden = np.zeros((CANVAS.height, CANVAS.width), bool)
+    hidden[:, : CANVAS.width // 2] = True
+    half, other = (scene.image_from(IMAGER, LINES, true_pose(), each) for each in (hidden, ~hidden))
+    assert not half.band[hidden].any()
+    assert half.band[~hidden].max() > 0.5
+    whole = edges_in_view(IMAGER, IMAGE, HOSTS, true_pose())
+    parts = [edges_in_view(IMAGER, each, HOSTS, true_pose()) for each in (half, other)]
+    assert min(parts) > 0.2 * whole
+    assert sum(parts) == whole
 
 
 def test_a_pose_is_doubtful_where_its_edges_are_not_found() -> None:

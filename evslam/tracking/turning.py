@@ -1,0 +1,57 @@
+"""Tracks that turn together: one rotation explains them, up to the parallax of what is far away."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_NUM_ROTATIONS, _POLISH_ROUNDS = 200, 3
+_MIN_SINE = 0.1  # between two tracks that tell a rotation
+_MIN_TRACKS = 3
+_CELL_PX = 40.0  # places count once each, however many tracks they have
+
+
+def turning_together(before: np.ndarray, after: np.ndarray, focal: float, limit_px: float) -> np.ndarray:
+    """The tracks (N,) bool, in as many places of the image as possible, that one rotation explains up to some pixels.
+
+    Args:
+        before, after: (N, 2) bearings in two views.
+        focal: pixels per unit of bearing.
+        limit_px: how far a track may be off.
+    """
+    a, b = _rays(before), _rays(after)
+    pairs = np.random.default_rng(0).integers(0, len(a), (_NUM_ROTATIONS, 2))
+    pairs = pairs[np.linalg.norm(np.cross(a[pairs[:, 0]], a[pairs[:, 1]]), axis=1) > _MIN_SINE]
+    if not len(pairs):
+        return np.ones(len(a), bool)
+    tried = _axes(b, pairs) @ np.swapaxes(_axes(a, pairs), 1, 2)
+    close = focal * np.linalg.norm(_turned(tried, a) - after, axis=2) < limit_px
+    cell = np.unique(np.floor(focal * after / _CELL_PX).astype(int), axis=0, return_inverse=True)[1].ravel()
+    within = (cell[:, None] == np.arange(cell.max() + 1)) / np.bincount(cell)
+    score = np.clip(2 * (close @ within) - 1, 0, 1).sum(1) + 1e-3 * close.sum(1)
+    turning = close[int(np.argmax(score))]
+    for _ in range(_POLISH_ROUNDS):
+        if turning.sum() < _MIN_TRACKS:
+            break
+        left, _, right = np.linalg.svd(b[turning].T @ a[turning])
+        left[:, 2] *= np.sign(np.linalg.det(left @ right))
+        turning = focal * np.linalg.norm(_turned((left @ right)[None], a)[0] - after, axis=1) < limit_px
+    return np.asarray(turning)
+
+
+def _axes(rays: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """(K, 3, 3) right-handed axes, in columns, from pairs of rays."""
+    one, other = rays[pairs[:, 0]], rays[pairs[:, 1]]
+    across = np.cross(one, other)
+    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)
+    return np.stack([one, across, np.cross(one, across)], 2)
+
+
+def _turned(rotations: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    """Bearings (K, N, 2) of rays (N, 3) after rotations (K, 3, 3)."""
+    turned = np.einsum("kij,nj->kni", rotations, rays)
+    return np.asarray(turned[..., :2] / np.maximum(turned[..., 2:], 1e-3))
+
+
+def _rays(bearing: np.ndarray) -> np.ndarray:
+    rays = np.column_stack([bearing, np.ones(len(bearing))])
+    return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True))
