@@ -167,6 +167,12 @@ class Odometry:
         return self.is_started and t_us > self.starting.verify_until_us
 
     @property
+    def is_unsure(self) -> bool:
+        """There is no map, or a young one, or something moves: points all over the image are worth more than strong
+        ones."""
+        return not self.is_started or self.movers.is_young or self.movers.tracks.any
+
+    @property
     def best_pose(self) -> np.ndarray:
         """T_cam_world (4, 4) of the last frame by its points, bent as edges have bent the pose of the frame before."""
         return self.bend @ self.T_cam_world

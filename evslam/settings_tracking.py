@@ -66,6 +66,9 @@ class PointsConfig:
         min_distance_px: between a new point and all others.
         min_corner: of the image's strongest corner, for a new point.
         corner_block: side of the window over which corners are measured.
+        even_cells: squares across the width of the image, where points are to be spread evenly, ...
+        even_points: ... that get no new point once they have so many; ...
+        even_corner: ... `min_corner` then.
         iterations, tolerance_px: of the alignment of a patch, per level of the pyramid.
         max_gap_px: distance between a point and what is found on the way back from the next image.
         max_anchor_px: distance that the alignment with the first patch may move a point.
@@ -80,6 +83,9 @@ class PointsConfig:
     min_distance_px: int
     min_corner: float
     corner_block: int
+    even_cells: int
+    even_points: int
+    even_corner: float
     iterations: int
     tolerance_px: float
     max_gap_px: float

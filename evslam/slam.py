@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from evslam.tracking.velocity import VelocityTracker
 from evslam.types import EventBatch, Imu, Picture, PointFrame, TrackingState, TrackResult, Trajectory
 
 _IDENTITY = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+MOST_AHEAD = 8  # batches that are seen before one is placed: a search for a start takes as long
 _BEFORE_US = 1_000_000  # that the map of an earlier recording ends before this one
 
 
@@ -168,6 +170,7 @@ class SpatialSlam:
         self.front_end = FrontEnd(camera, self.canvas, config, unlearned)
         self.shown = np.zeros((self.canvas.height, self.canvas.width), np.float32)
         self.odometry = Odometry(config, self.canvas, in_thread, self.gyro)
+        self.even = deque([True] * (MOST_AHEAD + 1))  # whether points are to be spread evenly in the next batches
 
     def process(self, batch: EventBatch) -> TrackResult:
         """One step: track points on the batch's event image, place the camera by their landmarks, extend the map.
@@ -181,15 +184,16 @@ class SpatialSlam:
         return self.place(batch, self.see(batch))
 
     def see(self, batch: EventBatch) -> Seen:
-        """The first half of a step, which needs nothing of the second: while one batch is placed, the next may be seen
-        in another thread."""
-        return Seen(self.front_end.take(batch), self.front_end.builder.events())
+        """The first half of a step, which needs of the second half what was known `MOST_AHEAD` batches ago: while one
+        batch is placed, so many may be seen in another thread."""
+        return Seen(self.front_end.take(batch, even=self.even.popleft()), self.front_end.builder.events())
 
     def place(self, batch: EventBatch, seen: Seen) -> TrackResult:
         """The second half of a step."""
         frame = seen.frame
         self.shown = self.shown if frame.votes is None else frame.votes
         state = self.odometry.add(frame, seen.events.around)
+        self.even.append(self.odometry.is_unsure)
         if self.odometry.is_elsewhere:
             state = TrackingState.STARTING
         return TrackResult(
@@ -244,10 +248,12 @@ class SpatialSlam:
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on after the last batch."""
         parts: dict[str, Any] = {"front_end": self.front_end, "odometry": self.odometry, "gyro": self.gyro}
-        return {name: None if part is None else part.state_dict() for name, part in parts.items()}
+        state = {name: None if part is None else part.state_dict() for name, part in parts.items()}
+        return state | {"even": list(self.even)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of an earlier run."""
+        self.even = deque(state["even"])
         self.front_end.load_state_dict(state["front_end"])
         self.odometry.load_state_dict(state["odometry"])
         if self.gyro is not None:

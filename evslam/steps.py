@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from evslam.beside import made_ahead
-from evslam.slam import RotationSlam, Seen, SpatialSlam
+from evslam.slam import MOST_AHEAD, RotationSlam, Seen, SpatialSlam
 from evslam.types import EventBatch, TrackResult
-
-_AHEAD = 8  # batches: a search for a start takes as long as these
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ def steps(slam: RotationSlam | SpatialSlam, batches: Iterable[EventBatch], hold:
         hold: asked before each step; while it is true, no more batches are seen, so that the system may be saved soon.
     """
     if isinstance(slam, SpatialSlam):
-        for (batch, seen, seconds), is_last in made_ahead(_seen(slam, batches), _AHEAD, hold):
+        for (batch, seen, seconds), is_last in made_ahead(_seen(slam, batches), MOST_AHEAD, hold):
             begin = time.perf_counter()
             result = slam.place(batch, seen)
             yield Step(batch, result, seconds + time.perf_counter() - begin, is_last)

@@ -41,9 +41,10 @@ class FrontEnd:
         self.usual_rate = 0.0  # events per second while the camera moves
         self.evenness = Evenness(canvas)
 
-    def take(self, batch: EventBatch) -> PointFrame:
-        """Points at the end of a batch, which follows the last one. While few events come, or mere noise, the camera
-        counts as at rest: noise must not move the points, nor wear out the image."""
+    def take(self, batch: EventBatch, *, even: bool = False) -> PointFrame:
+        """Points at the end of a batch, which follows the last one; new ones evenly spread, or the strongest. While few
+        events come, or mere noise, the camera counts as at rest: noise must not move the points, nor wear out the
+        image."""
         points = self.points
         turning = self._turning(batch)
         if self._rests(batch):
@@ -54,7 +55,7 @@ class FrontEnd:
         elif turning is not None:
             points.expect(rotation_flow(turning, self.canvas.focal))
         frame = self.builder.build(batch, points.flow, points.median_speed)
-        points.track(frame)
+        points.track(frame, even=even)
         votes = torch.from_numpy(frame.votes).half().numpy()  # what numpy does, thirty times as fast
         return PointFrame(batch.stop_us, points.ids, self.canvas.bearings(points.place), votes, frame.signed)
 

@@ -21,7 +21,7 @@ _NUM_VIEWS, _MIN_VIEWS = 8, 5  # frames that tell how a track moves
 _MIN_MOVING = 5  # tracks that tell whether an object moves
 _WHOLE = 0.9  # of a window that frames must span
 _NEW = 0.3  # share of an object's tracks that were not known to move, for a start to be looked for anew
-_STATE = ("tracks", "frames", "poses", "next_us", "begun_us", "resting_us", "num_looks")
+_STATE = ("tracks", "frames", "poses", "now_us", "next_us", "begun_us", "resting_us", "num_looks")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Movers:
         self.tracks = MovingTracks()
         self.frames: deque[PointFrame] = deque()
         self.poses: dict[int, np.ndarray] = {}
-        self.next_us = self.begun_us = self.num_looks = 0
+        self.now_us = self.next_us = self.begun_us = self.num_looks = 0
         self.resting_us: int | None = None  # since when nothing that is known to move seems to
 
     def state_dict(self) -> dict[str, Any]:
@@ -74,6 +74,7 @@ class Movers:
 
     def take(self, frame: PointFrame) -> PointFrame:
         """One more frame; returned without what moves."""
+        self.now_us = frame.t_us
         if not self.config.use or frame.is_resting:
             return self.without(frame)
         horizon_us = frame.t_us - 1e6 * self.config.memory_s
@@ -112,6 +113,11 @@ class Movers:
         nearest = min(self.frames, key=lambda frame: abs(frame.t_us - t_us))
         return self.tracks.region(nearest, self.canvas, self.config.radius_px)
 
+    @property
+    def is_young(self) -> bool:
+        """The map may follow an object, for all that is known yet."""
+        return self.now_us <= self.begun_us + 1e6 * self.config.young_s
+
     def begin(self, t_us: int) -> None:
         """A map begins in which the camera is tracked."""
         self.begun_us = t_us
@@ -132,11 +138,9 @@ class Movers:
         Args:
             is_tracked: there is a map in which the camera is tracked.
         """
-        if not self.frames or self.frames[-1].t_us < self.next_us:
+        if not self.frames or self.now_us < self.next_us:
             return None
-        now_us = self.frames[-1].t_us
-        is_settled = is_tracked and now_us > self.begun_us + 1e6 * self.config.young_s
-        self.next_us = now_us + round(1e6 * self.config.interval_s)
+        self.next_us = self.now_us + round(1e6 * self.config.interval_s)
         if self._review():
             return None
         self.num_looks += 1
@@ -147,7 +151,7 @@ class Movers:
                 continue
             frames = _spread(frames)
             poses = np.stack([self.poses[frame.t_us] for frame in frames]) if is_tracked else None
-            body = self.search.find(frames, poses, is_sure=is_settled)
+            body = self.search.find(frames, poses, is_sure=is_tracked and not self.is_young)
             if body is not None:
                 known = self.tracks.are_moving(body.ids).mean()
                 discovery = Discovery(body.follows, not self.tracks.any, bool(1 - known > _NEW))
@@ -158,7 +162,7 @@ class Movers:
     def _review(self) -> bool:
         """By the camera's poses: tracks that stood still all the time are released, tracks beside one that moves are
         added if they move, too; all are released if none has moved for long. False if the poses cannot tell."""
-        config, now_us = self.config, self.frames[-1].t_us
+        config, now_us = self.config, self.now_us
         placed = [frame for frame in self.frames if frame.t_us in self.poses]
         if not self.tracks.any or not placed or placed[-1].t_us - placed[0].t_us < 0.5e6 * config.memory_s:
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -87,13 +88,14 @@ class PointTracker:
         self.flow = self.flow + change
         self.velocity = self.velocity + flow_at(change, self.place, self.canvas.centre)
 
-    def track(self, frame: EventFrame) -> None:
-        """Move on to the next image: follow the points, drop what is unsure, detect new ones."""
+    def track(self, frame: EventFrame, *, even: bool = False) -> None:
+        """Move on to the next image: follow the points, drop what is unsure, detect new ones, evenly spread or the
+        strongest."""
         if self.previous is not None and len(self.ids):
             self._follow(frame, (frame.t_us - self.previous.t_us) * 1e-6)
         few = len(self.ids) < 0.5 * self.config.max_points
         if len(self.ids) < 0.85 * self.config.max_points and (few or self.num_frames % 3 == 0):
-            self._detect(frame)
+            self._detect(frame, even=even)
         self.previous, self.num_frames = frame, self.num_frames + 1
 
     def _follow(self, frame: EventFrame, seconds: float) -> None:
@@ -167,8 +169,9 @@ class PointTracker:
         for name in _COLUMNS:
             setattr(self, name, getattr(self, name)[keep])
 
-    def _detect(self, frame: EventFrame) -> None:
-        """Corners of both channels (Shi and Tomasi 1994) away from the points there are, where events fall."""
+    def _detect(self, frame: EventFrame, *, even: bool) -> None:
+        """Corners of both channels (Shi and Tomasi 1994) away from the points there are, where events fall; the
+        strongest, or, evenly spread, the strongest of each square that has few points."""
         config = self.config
         active = cv2.resize(frame.activity, self.allowed.shape[::-1]) > 1
         free = (self.allowed & active).astype(np.uint8)
@@ -176,15 +179,20 @@ class PointTracker:
             cv2.circle(free, (x, y), config.min_distance_px, 0, -1)
         images = [np.ascontiguousarray(each[BORDER:-BORDER, BORDER:-BORDER]) for each in frame.levels[0]]
         corner = sum(cv2.cornerMinEigenVal(image, config.corner_block) for image in images) * free
-        peaks = (corner == cv2.dilate(corner, np.ones((3, 3)))) & (corner > config.min_corner * corner.max())
+        least = corner.max() * (config.even_corner if even else config.min_corner)
+        peaks = (corner == cv2.dilate(corner, np.ones((3, 3)))) & (corner > least)
         row, column = np.nonzero(peaks)
         order = np.argsort(-corner[row, column], kind="stable")
+        side, most = self.canvas.width / config.even_cells, config.even_points if even else config.max_points
+        count = Counter(zip(*(self.place // side).T.tolist(), strict=True))
         chosen: list[tuple[int, int]] = []
         for x, y in zip(column[order].tolist(), row[order].tolist(), strict=True):
             if len(self.ids) + len(chosen) == config.max_points:
                 break
-            if free[y, x]:
+            cell = x // side, y // side
+            if free[y, x] and count[cell] < most:
                 cv2.circle(free, (x, y), config.min_distance_px, 0, -1)
+                count[cell] += 1
                 chosen.append((x, y))
         self._add(frame, np.array(chosen, float).reshape(-1, 2))
 
