@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 import moving_points as scene
 import numpy as np
 import pytest
@@ -90,6 +93,53 @@ def test_points_keep_their_distance_and_their_number() -> None:
         column, row = np.rint(tracker.place).astype(int).T
         assert CANVAS.valid[row, column].all()
     assert tracker.ids.max() >= len(apart)  # new points where the motion made room
+
+
+def first_points(image: EventFrame, *, even: bool, **changes: float) -> PointTracker:
+    """Tracker after one image, weak corners included."""
+    limits = replace(CONFIG.points, min_corner=0.001, even_corner=0.001, **changes)
+    tracker = PointTracker(CANVAS, limits)
+    tracker.track(image, even=even)
+    return tracker
+
+
+def cells_of(place: np.ndarray) -> list[tuple[int, int]]:
+    side = SHAPE[1] / CONFIG.points.even_cells
+    return [(int(x // side), int(y // side)) for x, y in place]
+
+
+def partly_strong() -> EventFrame:
+    """The texture, four times as strong on the fifth of the image at the top left."""
+    gain = np.ones(SHAPE, np.float32)
+    gain[:100, :120] = 4.0
+    return frame(0, [gain * each for each in channels(0)])
+
+
+@pytest.mark.parametrize(("even", "low", "high"), [(False, 0.65, 0.75), (True, 0.2, 0.3)])
+def test_evenly_spread_points_are_left_to_a_weak_texture(even: bool, low: float, high: float) -> None:
+    place = first_points(partly_strong(), even=even, max_points=100, even_points=3).place
+    assert len(place) == 100
+    assert low < ((place[:, 0] < 124) & (place[:, 1] < 104)).mean() < high
+
+
+def test_no_cell_gets_more_points_than_it_may_have() -> None:
+    unlimited = Counter(cells_of(first_points(partly_strong(), even=False, max_points=1000).place))
+    limited = Counter(cells_of(first_points(partly_strong(), even=True, max_points=1000, even_points=4).place))
+    assert max(unlimited.values()) > 10
+    assert max(limited.values()) == 4
+    assert all(limited[cell] == 4 for cell, count in unlimited.items() if count > 8)
+
+
+def test_points_that_are_there_count_in_their_cells() -> None:
+    tracker = first_points(FRAMES[0], even=True, max_points=100, even_points=4)
+    tracker.rest(0)
+    tracker._select(tracker.place[:, 0] < 120)
+    left = tracker.ids
+    tracker.track(replace(FRAMES[0], t_us=10_000), even=True)
+    assert len(left) < 50
+    assert np.isin(left, tracker.ids).mean() > 0.9
+    assert len(tracker.ids) == 100
+    assert max(Counter(cells_of(tracker.place)).values()) == 4
 
 
 def test_points_on_an_image_that_has_changed_are_lost() -> None:
