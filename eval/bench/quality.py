@@ -24,6 +24,7 @@ from scipy.stats import rankdata
 
 from evslam.config import Config, load_config
 from evslam.geometry.rigid import seen_from
+from evslam.mapper import Around
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_match import match_edges
 from evslam.mapping.edge_pose import EdgeHost, edges_in_view
@@ -58,7 +59,8 @@ def moments(recording: Path, duration_s: float | None, config: Config) -> Iterat
         state, mapper = slam.process(batch).state, odometry.mapper
         if state is TrackingState.TRACKING and before is not None and number % _EVERY == 0 and mapper.hosts:
             t_us, pose = before
-            around = slam.front_end.builder.events().around(t_us, config.link.window_s / 2)
+            events = slam.front_end.builder.events().around(t_us, config.link.window_s / 2)
+            around = Around(*events, odometry.movers.hidden(t_us))
             image = mapper.edge_image(pose.T_cam_world, pose.seen.points, around, odometry.twist)
             yield Moment(pose.T_cam_world, pose.seen, mapper.hosts, image), mapper.imager
         before = odometry.last if state is TrackingState.TRACKING else None
@@ -77,7 +79,7 @@ def edge_share(moment: Moment, imager: EdgeImager) -> float:
     T_cam_host = moment.T_cam_world @ np.stack([host.T_world_cam for host in moment.hosts])
     matches = match_edges(imager, lines, [moment.image], pairs, T_cam_host, _RADIUS_PX)
     sharp = sum(int((match.found & (np.abs(match.offset) < _SHARP_PX)).sum()) for match in matches)
-    return sharp / max(edges_in_view(imager, moment.hosts, moment.T_cam_world), 1)
+    return sharp / max(edges_in_view(imager, moment.image, moment.hosts, moment.T_cam_world), 1)
 
 
 def moved(moment: Moment, pixels: float, focal: float, rng: np.random.Generator) -> Moment:
