@@ -120,7 +120,7 @@ class LoopCloser:
         config, places = self.config, self.config.places
         new = len(map_.keyframes) - 1 - places.neighbours
         first = max(places.min_gap + 1, map_.num_given)
-        if not config.loop.online_keyframes or self.closing is not None or new < first:
+        if not (config.loop.use and config.loop.online_keyframes) or self.closing is not None or new < first:
             return
         self.index.update(map_)
         candidates = self.index.alike(new, places)[:ASKED]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,3 +122,13 @@ def test_a_map_without_images_is_not_searched() -> None:
     map_, closer = ring_map(), LoopCloser(CONFIG, IMAGER, at_once)
     closer.look(map_)
     assert not closer.found
+
+
+def test_loops_are_not_looked_for_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    for changes in ({}, {"use": False}, {"online_keyframes": 0}):
+        closer = LoopCloser(replace(CONFIG, loop=replace(CONFIG.loop, **changes)), IMAGER, at_once)
+        monkeypatch.setattr(closer.index, "update", asked.append)
+        monkeypatch.setattr(closer.index, "alike", lambda new, places: [])
+        closer.look(ring_map())
+        assert len(asked) == 1
