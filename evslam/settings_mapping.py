@@ -241,7 +241,7 @@ class LoopConfig:
     """When two keyframes show the same place, and how much it counts (6-DoF only); distances in canvas pixels.
 
     Attributes:
-        use: look for loops when the whole map is adjusted.
+        use: look for loops, while tracking and when the whole map is adjusted.
         online_keyframes: while tracking, a loop is closed once so many keyframes have shown it, or no more do; 0 never.
         ratio: of the distance between descriptors over that to the second best, at most.
         max_distance: between descriptors of points that the first pose brings close.
