@@ -43,10 +43,8 @@ class Atlas:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of another atlas."""
-        self.segments, self.num_returns = (
-            from_state(state["segments"], (Segment, PointFrame, *MAP_CLASSES)),
-            state["num_returns"],
-        )
+        self.segments = from_state(state["segments"], (Segment, PointFrame, *MAP_CLASSES))
+        self.num_returns = state["num_returns"]
         self.relocaliser.load_state_dict(state["relocaliser"], [segment.map for segment in self.segments])
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -55,8 +55,7 @@ def placed_start(start: Start, origin: np.ndarray, segments: list[Segment]) -> t
 
 def without_known(frame: PointFrame, map_: SparseMap) -> PointFrame:
     """A frame without the tracks that a map knows: they have turned out to follow something else there."""
-    new = map_.landmarks(frame.ids) < 0
-    return replace(frame, ids=frame.ids[new], bearing=frame.bearing[new])
+    return frame.only(map_.landmarks(frame.ids) < 0)
 
 
 def join_maps(old: SparseMap, new: SparseMap, in_old: PointPose, in_new: PointPose) -> bool:

@@ -138,6 +138,10 @@ class PointFrame:
     is_resting: bool = False
     hidden: np.ndarray | None = None
 
+    def only(self, keep: np.ndarray) -> PointFrame:
+        """The frame with some of its points (N,) bool, images as they are."""
+        return replace(self, ids=self.ids[keep], bearing=self.bearing[keep])
+
 
 class TrackingState(Enum):
     """What the tracker can say about a batch."""

@@ -92,8 +92,7 @@ class Movers:
         if frame.votes is not None:
             hidden = self.tracks.region(frame, self.canvas, self.config.radius_px)
             signed = None if signed is None else np.where(hidden, _GREY, signed).astype(signed.dtype)
-        keep = ~self.tracks.are_moving(frame.ids)
-        return replace(frame, ids=frame.ids[keep], bearing=frame.bearing[keep], signed=signed, hidden=hidden)
+        return replace(frame.only(~self.tracks.are_moving(frame.ids)), signed=signed, hidden=hidden)
 
     def cleared(self, frames: list[PointFrame]) -> list[PointFrame]:
         """Frames of the time up to now without what moves, which is followed back from the last one."""
@@ -121,7 +120,6 @@ class Movers:
     def begin(self, t_us: int) -> None:
         """A map begins in which the camera is tracked."""
         self.begun_us = t_us
-        self.forget_poses()
 
     def forget_poses(self) -> None:
         """Poses are told in another world from now on."""
@@ -149,7 +147,7 @@ class Movers:
             frames = [frame for frame in frames if frame.t_us >= frames[-1].t_us - 1e6 * window_s]
             if not frames or frames[-1].t_us - frames[0].t_us < _WHOLE * 1e6 * window_s:
                 continue
-            frames = _spread(frames)
+            frames = evenly(frames, _NUM_VIEWS)
             poses = np.stack([self.poses[frame.t_us] for frame in frames]) if is_tracked else None
             body = self.search.find(frames, poses, is_sure=is_tracked and not self.is_young)
             if body is not None:
@@ -196,13 +194,13 @@ class Movers:
 
     def _errors(self, placed: list[PointFrame]) -> tuple[Sightings, np.ndarray]:
         """Tracks seen for most of some frames with poses, and how far (P,) in pixels they are from the best points."""
-        frames = _spread(placed)
+        frames = evenly(placed, _NUM_VIEWS)
         sightings = Sightings.of(frames, min(_MIN_VIEWS, len(frames)), 0.0)
         poses = np.stack([self.poses[frame.t_us] for frame in frames])
         return sightings, track_errors(poses, sightings, self.canvas.focal)
 
 
-def _spread(frames: list[PointFrame]) -> list[PointFrame]:
-    """At most so many frames as tell a motion, evenly spread."""
-    rows = np.unique(np.linspace(0, len(frames) - 1, _NUM_VIEWS).round().astype(int))
+def evenly(frames: list[PointFrame], number: int) -> list[PointFrame]:
+    """At most so many of the frames, evenly spread."""
+    rows = np.unique(np.linspace(0, len(frames) - 1, number).round().astype(int))
     return [frames[row] for row in rows]

@@ -169,5 +169,4 @@ def track_errors(T_cam_world: np.ndarray, sightings: Sightings, focal: float) ->
 
 
 def _only(frame: PointFrame, ids: np.ndarray) -> PointFrame:
-    kept = np.isin(frame.ids, ids)
-    return replace(frame, ids=frame.ids[kept], bearing=frame.bearing[kept])
+    return frame.only(np.isin(frame.ids, ids))
