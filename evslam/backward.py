@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from evslam.backend.place_search import look_of
 from evslam.config import Config
 from evslam.frame_poses import whole
 from evslam.growth import grow
@@ -58,8 +59,9 @@ def _follow_back(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, 
         last, failures, since = pose.T_cam_world, 0, since + 1
         ready = since >= limits.min_frames * (_RARER if frame.votes is not None else _WITHOUT_IMAGE)
         if ready and leaves_keyframe(frame, pose, map_.keyframes[-1], inliers, focal, limits):
-            map_.add_keyframe(frame, last, pose.is_inlier(len(frame.ids), config.pose.inlier_px))
+            newest = map_.add_keyframe(frame, last, pose.is_inlier(len(frame.ids), config.pose.inlier_px))
+            newest.look = look_of(frame.signed, imager.canvas, config)
             if frame.votes is not None:
-                map_.keyframes[-1].image = imager.of_votes(frame.votes.astype(np.float32), 0, frame.hidden)
+                newest.image = imager.of_votes(frame.votes.astype(np.float32), 0, frame.hidden)
             grow(map_, imager, config)
             last, since, inliers = map_.keyframes[-1].T_cam_world, 0, map_.num_seen()

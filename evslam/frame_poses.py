@@ -15,11 +15,16 @@ from evslam.types import PointFrame
 
 
 def compact(frame: PointFrame, last: PointFrame | None) -> PointFrame:
-    """A frame in single precision, without its signed image; at rest it shares its tracks with the last one."""
+    """A frame in single precision; at rest it shares its tracks with the last one."""
     ids, bearing = frame.ids.astype(np.int32), frame.bearing.astype(np.float32)
     if last is not None and np.array_equal(ids, last.ids) and np.array_equal(bearing, last.bearing):
         ids, bearing = last.ids, last.bearing
-    return PointFrame(frame.t_us, ids, bearing, frame.votes, hidden=frame.hidden)
+    return PointFrame(frame.t_us, ids, bearing, frame.votes, frame.signed, hidden=frame.hidden)
+
+
+def without_images(frame: PointFrame) -> PointFrame:
+    """The points of a frame alone: images are a hundred times as large."""
+    return replace(frame, votes=None, signed=None, hidden=None)
 
 
 def whole(frame: PointFrame) -> PointFrame:

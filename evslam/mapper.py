@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from evslam.backend.place_search import glimpse_of
+from evslam.backend.place_search import look_of
 from evslam.backend.window import adjust_window, choose_window
 from evslam.beside import Worker
 from evslam.config import Config
@@ -105,7 +105,7 @@ class Mapper:
             mine = (start.observations.view == number) & (start.error_px < _MAX_START_ERROR_PX)
             fits[start.observations.point[mine]] = True
             keyframe = self.map.add_keyframe(frame, T_cam_world, seen & fits[row] & start.good[row])
-            self._look_at(keyframe)
+            keyframe.look = look_of(frame.signed, self.imager.canvas, self.config)
             if frame.votes is not None:
                 keyframe.image = self.imager.of_votes(frame.votes.astype(np.float32), 0, frame.hidden)
         window = choose_window(self.map, self.config.window)
@@ -179,18 +179,11 @@ class Mapper:
         newest = self.map.keyframes[-1]
         points = self.map.points[newest.landmark[newest.landmark >= 0]]
         newest.image = self.edge_image(newest.T_cam_world, points, around, twist)
-        self._look_at(newest)
+        newest.look = look_of(newest.signed, self.imager.canvas, self.config)
         grow(self.map, self.imager, self.config)
         self.closer.look(self.map)
         if self.closer.is_idle:
             self.settled_us = cull(self.map, frames, self.imager, self.config)
-
-    def _look_at(self, keyframe: Keyframe) -> None:
-        """Note what a keyframe looks like, so that the camera can be found there after a loss."""
-        if keyframe.signed is not None and self.config.search.use:
-            most, places = self.config.search.summary_points, self.config.places
-            glimpse = glimpse_of(keyframe.signed, self.imager.canvas, most, places)
-            keyframe.look = glimpse.descriptor.astype(np.float16)
 
     def _unlink(self) -> None:
         self.map.unlink(np.array(self.unlinked, np.int64))

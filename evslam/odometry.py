@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from evslam.atlas import Atlas
 from evslam.beside import Worker, at_once
 from evslam.config import Config
-from evslam.frame_poses import compact
+from evslam.frame_poses import compact, without_images
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import inverse, scaled
 from evslam.geometry.similarity import Similarity
@@ -157,10 +156,10 @@ class Odometry:
         """For the final poses, in single precision; until a start is settled, every few with events, to go back."""
         wanted = not self._is_settled(frame.t_us) and len(self.frames) % self.config.keyframe.min_frames == 0
         last = self.frames[-1] if self.frames else None
-        self.frames.append(compact(frame if wanted else replace(frame, votes=None, hidden=None), last))
+        self.frames.append(compact(frame if wanted else without_images(frame), last))
         old = len(self.frames) - 1 - _KEPT * self.config.keyframe.min_frames
         if wanted and old >= 0:
-            self.frames[old] = replace(self.frames[old], votes=None, hidden=None)
+            self.frames[old] = without_images(self.frames[old])
 
     def _is_settled(self, t_us: int) -> bool:
         """There is a map whose start is not in doubt any more at a time."""

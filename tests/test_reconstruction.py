@@ -8,6 +8,7 @@ import map_scenes as scene
 import numpy as np
 import pytest
 
+from evslam.backend.place_search import glimpse_of
 from evslam.backward import map_backwards
 from evslam.frame_poses import compact
 from evslam.mapping.edge_image import EdgeImager
@@ -91,6 +92,20 @@ def test_before_the_first_keyframe_the_map_grows_backwards() -> None:
     small = [compact(frame, None) for frame in early + whole[3:]]
     map_backwards(by_compact, small, IMAGER, config)
     assert np.abs(final_poses(by_compact, small, IMAGER, config)[1] - poses).max() < 1e-4
+
+
+def test_what_the_place_looks_like_before_the_first_keyframe_is_known() -> None:
+    map_, frames = map_and_frames(noise_px=0.0)
+    signed = np.random.default_rng(0).integers(0, 256, IMAGER.canvas.valid.shape, np.uint8)
+    config = replace(scene.CONFIG, keyframe=replace(scene.CONFIG.keyframe, motion_px=4.0, min_frames=1))
+    map_backwards(map_, [compact(replace(frame, signed=signed), None) for frame in frames], IMAGER, config)
+    early = [keyframe for keyframe in map_.keyframes if keyframe.t_us < KEYS[0] * 10_000]
+    look = glimpse_of(signed, IMAGER.canvas, scene.CONFIG.search.summary_points, scene.CONFIG.places).descriptor
+    assert early
+    for keyframe in early:
+        assert keyframe.signed is not None
+        assert keyframe.look is not None
+        np.testing.assert_array_equal(keyframe.look, look.astype(np.float16))
 
 
 def test_nothing_is_added_before_a_given_map() -> None:

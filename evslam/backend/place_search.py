@@ -56,6 +56,14 @@ def glimpse_of(signed: np.ndarray, canvas: Canvas, most: int, config: PlacesConf
     return Glimpse(canvas.bearings(pixel), describe(signed, pixel, config))
 
 
+def look_of(signed: np.ndarray | None, canvas: Canvas, config: Config) -> np.ndarray | None:
+    """What a keyframe looks like (`Keyframe.look`); None without a signed image, or where no search is to be made."""
+    if signed is None or not config.search.use:
+        return None
+    glimpse = glimpse_of(signed, canvas, config.search.summary_points, config.places)
+    return glimpse.descriptor.astype(np.float16)
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a glimpse was taken.
