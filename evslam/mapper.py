@@ -22,7 +22,8 @@ from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
 from evslam.mapping.edge_pose import EdgeHost
 from evslam.mapping.edge_tracks import sweep_keyframe
 from evslam.multiview.edges import EdgeImage
-from evslam.multiview.sparse_map import MAP_CLASSES, Keyframe, SparseMap, rows_of
+from evslam.multiview.keyframe import Keyframe, rows_of
+from evslam.multiview.sparse_map import MAP_CLASSES, SparseMap
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Start
 from evslam.types import PointFrame

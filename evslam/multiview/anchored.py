@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evslam.geometry.rigid import inverse
-
-if TYPE_CHECKING:
-    from evslam.multiview.sparse_map import Keyframe
+from evslam.multiview.keyframe import Keyframe
 
 
 @dataclass(frozen=True)
