@@ -31,6 +31,7 @@ class AnchoredPoses:
 
     @staticmethod
     def none() -> AnchoredPoses:
+        """No poses."""
         return AnchoredPoses(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4, 4)), np.zeros(0))
 
     @staticmethod
