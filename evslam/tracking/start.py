@@ -136,6 +136,7 @@ def refine(
         frames: C >= 2, in the order of time.
         hypotheses: (4, 4) each, takes points of the first camera to the last.
         focal: pixels per unit of bearing.
+        config: limits.
         turns: of the frames, as a gyroscope tells them.
 
     Returns:
