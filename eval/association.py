@@ -31,6 +31,7 @@ class Samples:
 
     @property
     def t_us(self) -> np.ndarray:
+        """(N,) int64 microseconds."""
         return self.estimate.t_us
 
     def __len__(self) -> int:

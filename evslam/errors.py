@@ -17,9 +17,5 @@ class ConfigError(EvslamError):
     """A configuration key, value or option cannot be used."""
 
 
-class TrackingLost(EvslamError):
-    """The tracker has no trustworthy motion estimate for a batch."""
-
-
 class SolverError(EvslamError):
     """A numerical solver failed in a way that its caller must know about."""

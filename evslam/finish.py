@@ -13,12 +13,14 @@ from scipy.spatial.transform import Rotation
 from evslam.backend.closure import revisits
 from evslam.backend.rotation_trajectory import RotationTrajectory
 from evslam.config import Config
+from evslam.geometry.canvas import Canvas
 from evslam.geometry.trajectory import camera_poses
 from evslam.inertial.alignment import InertialEstimate, align_inertially
 from evslam.inertial.signal import InertialSignal
 from evslam.inertial.world import MetricWorld
 from evslam.map_file import MAP_FILE, save_map
 from evslam.multiview.sparse_map import SparseMap
+from evslam.odometry import Odometry
 from evslam.outputs import RunWriter, write_panorama, write_points
 from evslam.reconstruction import Refinement, final_poses, map_points, refine
 from evslam.segments import Segment, join_by_places
@@ -52,25 +54,15 @@ def finish_spatial(
 
     With an IMU that tells the scale, all are in metres and gravity points along -z.
     """
-    online, odometry = writer.online(), slam.odometry
-    placed: list[Trajectory] = []
-    refined, segments = list[Refinement](), _of_one_world(join_by_places(odometry.all_segments(), slam.canvas, config))
+    online, odometry, imager = writer.online(), slam.odometry, slam.odometry.mapper.imager
+    placed, refined = list[Trajectory](), list[Refinement]()
+    segments = _of_one_world(join_by_places(odometry.all_segments(), slam.canvas, config))
     for segment in segments:
         if config.refine.use:
-            refined.append(refine(segment.map, segment.frames, odometry.mapper.imager, config))
-            placed.append(_in_order(*final_poses(segment.map, segment.frames, odometry.mapper.imager, config)))
-    keyframes = [each for segment in segments for each in segment.map.keyframes[segment.map.num_given :]]
-    figures: dict[str, Any] = {"map_points": 0, "keyframes": len(keyframes), "starts": odometry.num_starts}
-    figures["start_by"] = "events" if imu is None else "gyro"
-    figures |= {"start_attempts": odometry.starting.num_attempts, "waiting_for": odometry.waiting_for}
-    atlas = odometry.atlas
-    figures |= {"relocalisations": atlas.num_returns, "searches": atlas.relocaliser.num_attempts}
-    online_loops = odometry.mapper.closer.closed
-    num_online = sum(each.num_loops for each in online_loops)
-    figures |= {"loops": num_online + sum(each.loops_closed for each in refined)}
-    figures |= {"loops_found": num_online + sum(each.loops_found for each in refined)}
-    figures["refinements"] = [each.figures() for each in refined]
-    figures["loops_online"] = [asdict(each) for each in online_loops]
+            refined.append(refine(segment.map, segment.frames, imager, config))
+            placed.append(_in_order(*final_poses(segment.map, segment.frames, imager, config)))
+    figures: dict[str, Any] = {"map_points": 0, "keyframes": 0, "start_by": "events" if imu is None else "gyro"}
+    figures |= _told_by(odometry, refined)
     final, latency_ms = _joined(placed) if placed else online, None
     if imu is not None:
         estimate = _inertial(max(placed, key=len, default=online), imu, config)
@@ -81,17 +73,40 @@ def finish_spatial(
         return figures
     if placed:
         figures["placed_percent"] = 100 * len(final) / max(odometry.num_frames, 1)
+    keyframes = [each for segment in segments for each in segment.map.keyframes[segment.map.num_given :]]
     poses = np.array([keyframe.T_cam_world for keyframe in keyframes]).reshape(-1, 4, 4)
     key_us = np.array([keyframe.t_us for keyframe in keyframes], np.int64)
     writer.write_keyframes(_in_order(key_us, poses), latency_ms)
-    points = [map_points(segment.map, slam.canvas) for segment in segments]
+    num_points = _write_maps([segment.map for segment in segments], slam.canvas, writer, config)
+    return figures | {"map_points": num_points, "keyframes": len(keyframes)}
+
+
+def _told_by(odometry: Odometry, refined: list[Refinement]) -> dict[str, Any]:
+    """What tracking and refinement count."""
+    atlas, online = odometry.atlas, odometry.mapper.closer.closed
+    num_online = sum(each.num_loops for each in online)
+    return {
+        "starts": odometry.num_starts,
+        "start_attempts": odometry.starting.num_attempts,
+        "waiting_for": odometry.waiting_for,
+        "relocalisations": atlas.num_returns,
+        "searches": atlas.relocaliser.num_attempts,
+        "loops": num_online + sum(each.loops_closed for each in refined),
+        "loops_found": num_online + sum(each.loops_found for each in refined),
+        "refinements": [each.figures() for each in refined],
+        "loops_online": [asdict(each) for each in online],
+    }
+
+
+def _write_maps(maps: list[SparseMap], canvas: Canvas, writer: RunWriter, config: Config) -> int:
+    """The largest map to go on with, the points of all, and a picture of the last; returns the number of points."""
+    points = [map_points(each, canvas) for each in maps]
     whole = PointMap(
         *(np.concatenate(parts) for parts in zip(*((p.points, p.confidence) for p in points), strict=True))
     )
-    largest = max(segments, key=lambda segment: len(segment.map.keyframes)).map
-    save_map(largest, slam.canvas, writer.folder / MAP_FILE)
-    _picture(segments[-1].map, slam, writer)
-    return figures | {"map_points": write_points(writer.folder, _thinned(whole, config.map.max_points))}
+    save_map(max(maps, key=lambda each: len(each.keyframes)), canvas, writer.folder / MAP_FILE)
+    _picture(maps[-1], writer)
+    return write_points(writer.folder, _thinned(whole, config.map.max_points))
 
 
 def _of_one_world(segments: list[Segment]) -> list[Segment]:
@@ -149,7 +164,7 @@ def _thinned(points: PointMap, most: int) -> PointMap:
     return PointMap(points.points[order], points.confidence[order])
 
 
-def _picture(map_: SparseMap, slam: SpatialSlam, writer: RunWriter) -> None:
+def _picture(map_: SparseMap, writer: RunWriter) -> None:
     """images/keyframe.png: the keyframe with most edges, coloured by their depth."""
     edges = [0 if keyframe.edges is None else len(keyframe.edges) for keyframe in map_.keyframes]
     best = map_.keyframes[int(np.argmax(edges))]

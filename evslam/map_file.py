@@ -15,7 +15,8 @@ from evslam.errors import ConfigError, DataError
 from evslam.geometry.canvas import Canvas
 from evslam.multiview.anchored import AnchoredPoses
 from evslam.multiview.edges import EdgePoints
-from evslam.multiview.sparse_map import Keyframe, SparseMap
+from evslam.multiview.keyframe import Keyframe
+from evslam.multiview.sparse_map import SparseMap
 from evslam.state import from_state, to_state
 
 MAP_FILE = "map.pt"

@@ -14,7 +14,6 @@ from evslam.beside import Worker
 from evslam.config import Config
 from evslam.culling import cull
 from evslam.geometry.canvas import Canvas
-from evslam.geometry.rigid import inverse, rotation_vector
 from evslam.geometry.similarity import Similarity
 from evslam.growth import grow
 from evslam.looping import LoopCloser
@@ -23,12 +22,12 @@ from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
 from evslam.mapping.edge_pose import EdgeHost
 from evslam.mapping.edge_tracks import sweep_keyframe
 from evslam.multiview.edges import EdgeImage
-from evslam.multiview.sparse_map import MAP_CLASSES, Keyframe, SparseMap, rows_of
+from evslam.multiview.keyframe import Keyframe, rows_of
+from evslam.multiview.sparse_map import MAP_CLASSES, SparseMap
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Start
 from evslam.types import PointFrame
 
-TimedPoses = list[tuple[int, np.ndarray]]  # microseconds and T_cam_world (4, 4)
 _MAX_START_ERROR_PX = 2.5
 _STATE = ("map", "view", "hosts", "is_busy", "unlinked", "settled_us", "_before")
 
@@ -46,6 +45,9 @@ class Around:
     bearing: np.ndarray
     seconds: np.ndarray
     hidden: np.ndarray | None = None
+
+
+SceneWindow = Callable[[int, float], Around]  # of a time in microseconds, within so many seconds on both sides
 
 
 class Mapper:
@@ -204,10 +206,3 @@ class Mapper:
         limits = float(np.radians(link.revisit_deg)), link.revisit_distance
         others = covisible(self.map, Sightlines.of(self.map), newest, len(latest) - 1, most - len(latest), limits)
         return latest + [each for each in others if each not in latest]
-
-
-def mean_twist(poses: TimedPoses) -> np.ndarray:
-    """Mean twist (v, omega) (6,) in the camera frame from the first to the last of timed poses."""
-    (start_us, before), (stop_us, after) = poses[0], poses[-1]
-    change, seconds = after @ inverse(before), max((stop_us - start_us) * 1e-6, 1e-6)
-    return -np.concatenate([change[:3, 3], rotation_vector(change[:3, :3])]) / seconds

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import IO, Any
@@ -155,3 +158,20 @@ def write_plots(folder: Path) -> None:
     except DataError:
         return
     plot_run(folder, trajectory, load_batch_log(folder / "batches.csv"))
+
+
+@contextmanager
+def log_file(path: Path, *, append: bool) -> Iterator[None]:
+    """Send the package's log to a file, too, which is begun anew or, with `append`, goes on."""
+    handler = logging.FileHandler(path, mode="a" if append else "w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("evslam")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()

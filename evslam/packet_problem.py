@@ -85,6 +85,7 @@ class Method:
 
     @property
     def free(self) -> slice:
+        """Components of the twist that are estimated."""
         return FREE_PARAMETERS[self.motion]
 
 

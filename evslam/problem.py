@@ -146,18 +146,22 @@ class ScaledProblem:
 
     @property
     def left(self) -> int:
+        """Evaluations that are left."""
         return self.limits.max_evaluations - len(self.record.values)
 
     def value(self, z: np.ndarray) -> float:
+        """Objective at z (P,), in bins; like the next two, raises Exhausted if no evaluation is left."""
         self._book(z)
         return self._note(z, self.problem.value(self.inverse @ z))
 
     def gradient(self, z: np.ndarray) -> tuple[float, np.ndarray]:
+        """Objective and its slope (P,)."""
         self._book(z)
         value, slope = self.problem.gradient(self.inverse @ z)
         return self._note(z, value), self.inverse.T @ slope
 
     def hessian(self, z: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Objective, slope (P,) and Hessian (P, P)."""
         self._book(z)
         value, slope, bend = self.problem.hessian(self.inverse @ z)
         self._note(z, value)
@@ -165,6 +169,7 @@ class ScaledProblem:
         return value, self.inverse.T @ slope, self.inverse.T @ bend @ self.inverse
 
     def optimum(self, curvature: np.ndarray, ahead: np.ndarray | None) -> Optimum:
+        """The best point so far; arguments as the attributes of `Optimum`, but `ahead` in bins, or None."""
         record = self.record
         best = self.inverse @ self.best
         further = best if ahead is None else self.inverse @ ahead

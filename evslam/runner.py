@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +17,11 @@ from evslam.beside import in_thread
 from evslam.config import Config, dump_config
 from evslam.errors import ConfigError, DataError
 from evslam.finish import finish_rotation, finish_spatial
+from evslam.interruption import stop_on_signal
 from evslam.io.results import prepare_run_dir, write_metrics
 from evslam.map_file import load_map
 from evslam.noise import load_kernels
-from evslam.outputs import RunWriter, load_checkpoint, write_compensation, write_plots
+from evslam.outputs import RunWriter, load_checkpoint, log_file, write_compensation, write_plots
 from evslam.progress import progress_bar
 from evslam.provenance import versions
 from evslam.session import RunOptions, Session, open_session
@@ -64,9 +61,9 @@ def run(options: RunOptions, config: Config) -> dict[str, Any]:
     checkpoint = _checkpoint(out, config) if options.resume else None
     (out / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     (out / "versions.txt").write_text("".join(f"{k}: {v}\n" for k, v in versions().items()), encoding="utf-8")
-    log_file = _logging_to(out / "run.log", append=checkpoint is not None)
+    logged = log_file(out / "run.log", append=checkpoint is not None)
     kernels()
-    with threadpool_limits(limits=config.run.threads), log_file:  # idle threads of matrix libraries only cost
+    with threadpool_limits(limits=config.run.threads), logged:  # idle threads of matrix libraries only cost
         mode = checkpoint["mode"] if checkpoint else _mode(session, config, options)
         latency_us = round(1000 * config.sensor.latency_ms)
         writer = RunWriter(out, latency_us, resume=checkpoint is not None)
@@ -134,7 +131,7 @@ class _Loop:
         total_s, done_s = ((us - self.session.start_us) * 1e-6 for us in (self.session.stop_us, self.next_us))
         show = self.options.progress
         self._save()  # so that a run that is killed at once can be resumed, too
-        with _stop_on_signal() as stop, progress_bar(self.mode, total_s, done_s, show=show) as bar:
+        with stop_on_signal() as stop, progress_bar(self.mode, total_s, done_s, show=show) as bar:
             config = replace(self.config, batch=self.batching)
             batches = self.session.batches(config, self.next_us, lambda: self.slam.pace, self.noise)
             for step in steps(self.slam, batches, lambda: bool(stop) or self._may_save()):
@@ -263,42 +260,3 @@ def _finish(loop: _Loop, out: Path, cut_short: str | None) -> dict[str, Any]:
     write_metrics(metrics, out / "metrics.json")
     log.info("%s: %d batches, coverage %.1f %%", metrics["status"], metrics["batches"], metrics["coverage_percent"])
     return metrics
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[list[int]]:
-    """A list that the first Ctrl-C or SIGTERM makes non-empty; the second one interrupts at once."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield received
-        return
-
-    def note(number: int, frame: object) -> None:
-        received.append(number)
-        signal.signal(number, previous[number])
-
-    previous: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in previous:
-        signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _logging_to(path: Path, *, append: bool) -> Iterator[None]:
-    """Send the package's log to a file too."""
-    handler = logging.FileHandler(path, mode="a" if append else "w", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger = logging.getLogger("evslam")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        handler.close()

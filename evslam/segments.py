@@ -13,7 +13,8 @@ from evslam.beside import two_at_a_time
 from evslam.config import Config
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.similarity import Similarity
-from evslam.multiview.sparse_map import Keyframe, SparseMap
+from evslam.multiview.keyframe import Keyframe
+from evslam.multiview.sparse_map import SparseMap
 from evslam.tracking.bootstrap import Start
 from evslam.tracking.point_pose import PointPose
 from evslam.types import PointFrame

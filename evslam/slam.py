@@ -190,21 +190,21 @@ class SpatialSlam:
 
     def place(self, batch: EventBatch, seen: Seen) -> TrackResult:
         """The second half of a step."""
-        frame = seen.frame
+        frame, odometry = seen.frame, self.odometry
         self.shown = self.shown if frame.votes is None else frame.votes
-        state = self.odometry.add(frame, seen.events.around)
-        self.even.append(self.odometry.is_unsure)
-        if self.odometry.is_elsewhere:
+        state = odometry.add(frame, seen.events.around)
+        self.even.append(odometry.is_unsure)
+        if odometry.is_elsewhere:
             state = TrackingState.STARTING
         return TrackResult(
             t_ref_us=frame.t_us,
-            T_world_cam=torch.from_numpy(camera_poses(self.odometry.best_pose[None])[0]),
-            twist=torch.from_numpy(self.odometry.twist),
+            T_world_cam=torch.from_numpy(camera_poses(odometry.motion.best_pose[None])[0]),
+            twist=torch.from_numpy(odometry.motion.twist),
             state=state,
-            contrast=self.odometry.inlier_share,
+            contrast=odometry.inlier_share,
             evaluations=0,
             num_events=batch.num_events,
-            covariance=torch.from_numpy(self.odometry.covariance(frame.t_us)),
+            covariance=torch.from_numpy(odometry.motion.covariance(frame.t_us)),
         )
 
     def look_in(self, map_: SparseMap, start_us: int) -> None:
@@ -226,7 +226,7 @@ class SpatialSlam:
         keyframes = list(mapper.map.keyframes)
         if not self.odometry.is_started or not mapper.hosts:
             return Picture(image)
-        pose = self.odometry.best_pose
+        pose = self.odometry.motion.best_pose
         seen = np.concatenate([host.world_points for host in mapper.hosts]) @ pose[:3, :3].T + pose[:3, 3]
         seen = seen[seen[:, 2] > 0]
         pixels = canvas.pixels(seen[:, :2] / seen[:, 2:])

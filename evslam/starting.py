@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from evslam.mapper import TimedPoses
 from evslam.multiview.observations import Observations
 from evslam.settings_tracking import BootstrapConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.bootstrap import Bootstrap, Start, deviation
 from evslam.tracking.gyro import Gyro
 from evslam.tracking.horizon import Turns
+from evslam.tracking.recent_motion import TimedPoses
 from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame
 

@@ -34,10 +34,12 @@ class Events:
 
     @staticmethod
     def empty() -> Events:
+        """No events."""
         return Events(np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.uint16), np.empty(0, bool))
 
     @staticmethod
     def concatenate(parts: list[Events]) -> Events:
+        """The events of all parts, one after the other."""
         if not parts:
             return Events.empty()
         return Events(*(np.concatenate([getattr(part, name) for part in parts]) for name in "txyp"))
@@ -78,6 +80,7 @@ class EventBatch:
 
     @property
     def num_events(self) -> int:
+        """N."""
         return self.t.shape[0]
 
     @property
@@ -200,14 +203,17 @@ class Trajectory:
 
     @property
     def position(self) -> np.ndarray:
+        """(N, 3) of the camera in the world."""
         return self.poses[:, :3]
 
     @property
     def quaternion(self) -> np.ndarray:
+        """(N, 4) x y z w."""
         return self.poses[:, 3:]
 
     @staticmethod
     def from_results(results: list[TrackResult]) -> Trajectory:
+        """Poses of all results, whatever their states."""
         if not results:
             return Trajectory(np.empty(0, np.int64), np.empty((0, 7)))
         t_us = np.array([result.t_ref_us for result in results], np.int64)

@@ -39,7 +39,7 @@ def feed(odometry: Odometry, frames: list[PointFrame]) -> tuple[list[TrackingSta
     states, poses = [], []
     for frame in frames:
         states.append(odometry.add(frame, no_events))
-        poses.append(odometry.T_cam_world)
+        poses.append(odometry.motion.T_cam_world)
     return states, np.stack(poses)
 
 
@@ -81,7 +81,7 @@ def test_tracking_goes_along_when_a_loop_moves_the_map(
     assert states == whole[1]
     expected = np.stack([world.carry(pose) for pose in whole[2]])
     assert np.abs(poses[-100:] - expected[-100:]).max() < 1e-3  # the end of a search, not rounding
-    np.testing.assert_allclose(one.twist, whole[0].twist * np.repeat((1.4, 1.0), 3), atol=0.02)
+    np.testing.assert_allclose(one.motion.twist, whole[0].motion.twist * np.repeat((1.4, 1.0), 3), atol=0.02)
 
 
 def aligned_rmse(found: np.ndarray, true: np.ndarray) -> float:
@@ -100,8 +100,8 @@ def test_twist_is_the_motion_of_the_camera() -> None:
     one, twists = odometry(), []
     for frame in scene.point_tracks(T_US, POSES, scene.room(), noise_px=0.0)[:200]:
         one.add(frame, no_events)
-        twists.append(one.twist)
-    found, true = (np.linalg.inv(pose)[:3, 3] for pose in (one.T_cam_world, POSES[199]))
+        twists.append(one.motion.twist)
+    found, true = (np.linalg.inv(pose)[:3, 3] for pose in (one.motion.T_cam_world, POSES[199]))
     scale = np.linalg.norm(found) / np.linalg.norm(true)
     change = POSES[119:199] @ np.linalg.inv(POSES[120:200])  # T_before_now
     v, omega = scale * change[:, :3, 3] / 0.01, Rotation.from_matrix(change[:, :3, :3]).as_rotvec() / 0.01
@@ -114,10 +114,10 @@ def test_twist_is_the_motion_of_the_camera() -> None:
 def test_covariance_tells_how_sure_the_pose_is() -> None:
     one = odometry()
     assert one.add(FRAMES[0], no_events) is TrackingState.STARTING
-    assert np.isnan(one.covariance(FRAMES[0].t_us)).all()
+    assert np.isnan(one.motion.covariance(FRAMES[0].t_us)).all()
     feed(one, FRAMES[1:200])
-    assert np.isnan(one.covariance(FRAMES[198].t_us)).all()
-    v, w = np.sqrt(np.diag(one.covariance(FRAMES[199].t_us))).reshape(2, 3)
+    assert np.isnan(one.motion.covariance(FRAMES[198].t_us)).all()
+    v, w = np.sqrt(np.diag(one.motion.covariance(FRAMES[199].t_us))).reshape(2, 3)
     assert 0.03 < np.degrees(w).min() < np.degrees(w).max() < 0.5
     assert 0.0003 < v.min() < v.max() < 0.003  # of the median depth
 
@@ -154,7 +154,7 @@ def test_a_checkpoint_while_tracking(moment: str, whole: tuple[Odometry, list[Tr
     one = odometry(in_thread)
     for count, frame in enumerate(FRAMES, 1):
         one.add(frame, no_events)
-        now = "pending" if one.pending_us is not None else "mapping" if one.mapper.is_busy else "neither"
+        now = "pending" if one.keyframing.pending_us is not None else "mapping" if one.mapper.is_busy else "neither"
         if count > 120 and now == moment:
             break
     states, poses = feed(through_a_checkpoint(one), FRAMES[count : count + 60])

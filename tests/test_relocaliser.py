@@ -84,7 +84,7 @@ class Camera:
         true = np.stack([self.true[k.t_us] for k in keyframes])
         found = np.stack([k.T_cam_world for k in keyframes])
         scale = float(np.divide(*(np.linalg.norm(np.diff(centres(each), axis=0)) for each in (true, found))))
-        pose = self.odometry.T_cam_world @ np.linalg.inv(found[0])
+        pose = self.odometry.motion.T_cam_world @ np.linalg.inv(found[0])
         pose[:3, 3] *= scale
         apart, turned = scene.pose_error(pose, self.true[self.now_us] @ np.linalg.inv(true[0]))
         return apart / 3.5, turned
@@ -221,7 +221,7 @@ def test_the_same_in_a_thread_and_through_a_checkpoint(whole: Camera) -> None:
         states = plain.see(part, new_ids=number == 0)
         other_states = other.see(part, new_ids=number == 0)
         assert states == other_states
-        assert np.array_equal(plain.odometry.T_cam_world, other.odometry.T_cam_world)
+        assert np.array_equal(plain.odometry.motion.T_cam_world, other.odometry.motion.T_cam_world)
         file = io.BytesIO()
         torch.save(other.odometry.state_dict(), file)
         file.seek(0)

@@ -45,11 +45,13 @@ class Packet:
 
     @staticmethod
     def of(batch: EventBatch, camera: Camera, method: Method) -> Packet:
+        """The problems of a batch."""
         coarse = {scale: PacketProblem(batch, camera, method, scale, coarse=True) for scale in method.scales[:-1]}
         finest = PacketProblem(batch, camera, method, method.scales[-1])
         return Packet(method, finest, lambda scale, blurred, _: (coarse[scale] if blurred else finest).level)
 
     def run(self, start: np.ndarray, scales: tuple[float, ...]) -> list[Optimum]:
+        """Optima on images of these bin widths, one after the other, from a start (P,)."""
         return climb(scales, self.level, start, self.method.solver, self.method.max_evaluations)
 
     def away(self, place: np.ndarray, distance: float, rng: np.random.Generator) -> np.ndarray:

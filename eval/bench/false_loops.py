@@ -33,7 +33,7 @@ from evslam.eval.bench.map_truth import MapTruth
 from evslam.geometry.canvas import Canvas, inside
 from evslam.geometry.rigid import NEAR, seen_from
 from evslam.map_file import MAP_FILE, load_map
-from evslam.multiview.sparse_map import Keyframe
+from evslam.multiview.keyframe import Keyframe
 from evslam.provenance import versions
 from evslam.runner import run
 from evslam.session import RunOptions, open_session

@@ -23,8 +23,7 @@ from evslam.io.recording import open_recording
 from evslam.provenance import versions
 from evslam.session import RunOptions, open_session
 from evslam.slam import SpatialSlam
-from evslam.tracking.movers import evenly
-from evslam.tracking.start import Sightings
+from evslam.tracking.start import Sightings, evenly
 from evslam.tracking.two_bodies import track_errors
 from evslam.types import PointFrame, Trajectory
 
@@ -49,7 +48,7 @@ def tracked(path: Path, duration_s: float | None, config: Config) -> tuple[list[
 
 def judged(frames: list[PointFrame], truth: Trajectory, focal: float) -> tuple[np.ndarray, np.ndarray]:
     """Tracks of a stretch that move, and such that are still."""
-    some = evenly(frames, _NUM_VIEWS)
+    some = evenly(frames, np.arange(len(frames)), _NUM_VIEWS)
     sightings = Sightings.of(some, min(_MIN_VIEWS, len(some)), 0.0)
     if len(some) < _MIN_VIEWS or not len(sightings.ids):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)

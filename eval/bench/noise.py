@@ -70,6 +70,7 @@ def detection(path: Path, config: NoiseConfig) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recordings", type=Path, nargs="*", metavar="RECORDING")
     arguments, default = parser.parse_args(), load_config().noise

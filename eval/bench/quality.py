@@ -61,9 +61,9 @@ def moments(recording: Path, duration_s: float | None, config: Config) -> Iterat
             t_us, pose = before
             events = slam.front_end.builder.events().around(t_us, config.link.window_s / 2)
             around = Around(*events, odometry.movers.hidden(t_us))
-            image = mapper.edge_image(pose.T_cam_world, pose.seen.points, around, odometry.twist)
+            image = mapper.edge_image(pose.T_cam_world, pose.seen.points, around, odometry.motion.twist)
             yield Moment(pose.T_cam_world, pose.seen, mapper.hosts, image), mapper.imager
-        before = odometry.last if state is TrackingState.TRACKING else None
+        before = odometry.motion.last if state is TrackingState.TRACKING else None
 
 
 def point_share(moment: Moment, focal: float, inlier_px: float) -> float:

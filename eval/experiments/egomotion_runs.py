@@ -27,6 +27,7 @@ class Effort:
 
     @staticmethod
     def none(num_packets: int) -> Effort:
+        """Before the first run."""
         return Effort(*(np.zeros(num_packets) for _ in range(4)))
 
 

@@ -84,6 +84,7 @@ class Settings:
         return "/".join(str(each) for each in parts)
 
     def method(self, scales: tuple[float, ...] | None = None) -> Method:
+        """The method that these settings describe, on other images if any are given."""
         names = (
             "motion", "kernel", "gradient", "reconstruction", "objective", "blur", "margin", "coarse_blur",
             "coarse_margin", "max_evaluations", "step_tolerance_px", "prior_speed",

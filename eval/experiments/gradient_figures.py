@@ -54,6 +54,7 @@ def landscape_figure(batch: EventBatch, camera: Camera, centre: np.ndarray, stud
         batch, camera: the packet.
         centre: (P,) free parameters of the optimum.
         study: a `gradients.Study`.
+        folder: where the figure is written.
     """
     names = _NAMES[study.motion]
     figure, axes = new_figure(2.6 * (len(names) // 3), len(names) // 3, 3)

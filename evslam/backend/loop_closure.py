@@ -17,7 +17,8 @@ from evslam.beside import two_at_a_time
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.rigid import NEAR, seen_from
 from evslam.geometry.similarity import Similarity
-from evslam.multiview.sparse_map import SparseMap, rows_of
+from evslam.multiview.keyframe import rows_of
+from evslam.multiview.sparse_map import SparseMap
 from evslam.settings_mapping import LoopConfig, PlacesConfig
 
 ASKED = 3  # keyframes that look most alike

@@ -92,6 +92,7 @@ class SearchSettings:
 
     @staticmethod
     def of(config: Config) -> SearchSettings:
+        """The parts of a configuration."""
         return SearchSettings(config.places, config.loop, config.search, config.seed)
 
 

@@ -29,7 +29,8 @@ class RotationTrajectory:
     Args:
         config: knots, thinning of events, evaluations.
         focal: pixels per radian of the sensor.
-        omega: (3,) rad/s, and start_us: where and how the trajectory begins; its first rotation is the identity.
+        start_us: where the trajectory begins; its first rotation is the identity.
+        omega: (3,) rad/s, how it begins.
     """
 
     def __init__(self, config: AdjustConfig, focal: float, start_us: int, omega: np.ndarray) -> None:

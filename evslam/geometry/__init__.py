@@ -1,0 +1,1 @@
+"""Lie groups, cameras, the undistorted canvas, trajectories and splines."""

@@ -130,10 +130,12 @@ class LieGroup(ABC):
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of the parameters."""
         return self.data.dtype
 
     @property
     def device(self) -> torch.device:
+        """Where the parameters are."""
         return self.data.device
 
     def __len__(self) -> int:

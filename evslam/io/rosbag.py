@@ -1,4 +1,4 @@
-"""ROS 1 bags and ROS 2 bags (sqlite3, mcap), without ROS; the containers are read by the library rosbags.
+"""Events, calibration, IMU, poses and images of ROS 1 bags and ROS 2 bags (sqlite3, mcap), without ROS.
 
 Verified: one recording of event_camera_msgs/EventPacket in all three containers gives the same events; the other
 messages against bags that rosbags wrote.
@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.rosbag1 import Reader as BagReader
-from rosbags.rosbag2.reader import McapReader, Sqlite3Reader
 
 from evslam.errors import DataError
-from evslam.io.bag_salvage import BagSalvage, McapSalvage
+from evslam.io.bag import Bag, container_of
 from evslam.io.calibration import Intrinsics
 from evslam.io.event_packet import Columns, PacketDecoder
 from evslam.io.events import RawEvents, ReadCounts, merged
-from evslam.io.files import opened
 from evslam.io.reader import FileReader, Frame, Place
 from evslam.io.ros_messages import (
     EventArray,
@@ -35,11 +31,6 @@ from evslam.io.ros_messages import (
 )  # fmt: skip
 from evslam.types import Imu, SensorSize, Trajectory
 
-CONTAINERS = {  # signature: reader by index, and for bags that are cut off
-    b"#ROSBAG V2.0\n": (BagReader, BagSalvage),
-    b"SQLite format 3\x00": (Sqlite3Reader, None),
-    b"\x89MCAP0\r\n": (McapReader, McapSalvage),
-}
 ARRAYS = ("dvs_msgs/msg/EventArray", "prophesee_event_msgs/msg/EventArray")
 PACKETS = ("event_camera_msgs/msg/EventPacket",)
 IMUS, IMAGES, CAMERA_INFOS = ("sensor_msgs/msg/Imu",), ("sensor_msgs/msg/Image",), ("sensor_msgs/msg/CameraInfo",)
@@ -56,13 +47,7 @@ _log = logging.getLogger(__name__)
 
 def is_rosbag(path: Path) -> bool:
     """Whether the file begins as a ROS 1 bag or a storage file of a ROS 2 bag does."""
-    return _container(path) is not None
-
-
-def _container(path: Path) -> Any:
-    with opened(path) as file:
-        head = file.read(16)
-    return next((reader for signature, reader in CONTAINERS.items() if head.startswith(signature)), None)
+    return container_of(path) is not None
 
 
 class RosbagReader(FileReader):
@@ -76,25 +61,20 @@ class RosbagReader(FileReader):
 
     def __init__(self, path: Path, size: SensorSize | None = None) -> None:
         super().__init__(path, size)
-        self._container, salvage = _container(self.path)
-        self._ros2 = self._container is not BagReader
+        self._bag = Bag(self.path)
         self._start_us: int | None = None
         self._delay_ns = 0  # from the first event to the arrival of its message
         self._lost_bytes = 0
-        if self._container is Sqlite3Reader:
-            _check_pages(self.path)
         try:
             self._open()
         except DataError as error:
-            if salvage is None:
+            if not self._bag.salvage():
                 raise
-            self._container = salvage
             try:
                 self._open()
             except DataError:
                 raise error from None
-            with self._bag() as bag:
-                self._lost_bytes = bag.lost_bytes
+            self._lost_bytes = self._bag.lost_bytes
             _log.warning("%s; whole messages are read, %d bytes at the end are lost", error, self._lost_bytes)
 
     def _open(self) -> None:
@@ -103,29 +83,13 @@ class RosbagReader(FileReader):
         self.t_first_us = self._first()
         self.t_last_us = self._last()
 
-    @contextmanager
-    def _bag(self) -> Iterator[Any]:
-        """The open bag; whatever the library meets in a broken one becomes a DataError."""
-        try:
-            with _opened_bag(self._container(self.path)) as bag:
-                yield bag
-        except (DataError, GeneratorExit):
-            raise
-        except Exception as error:  # the library lets the errors of its parsers and decompressors pass
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise DataError(
-                f"{self.path}: cannot be read as a bag ({reason:.200}); copy it again, or mend it with rosbag reindex "
-                f"(ROS 1), ros2 bag reindex or mcap recover (ROS 2)"
-            ) from None
-
     def _first_topic(self, types: tuple[str, ...]) -> tuple[str, str]:
         """Name and type of the topic with events.
 
         Raises:
             DataError: there is none.
         """
-        with self._bag() as bag:
-            topics = sorted({(item.topic, item.msgtype) for item in bag.connections})
+        topics = self._bag.topics()
         fit = [(topic, kind) for topic, kind in topics if kind in types]
         if not fit:
             there = ", ".join(f"{topic} ({kind})" for topic, kind in topics[:10]) or "nothing"
@@ -136,25 +100,18 @@ class RosbagReader(FileReader):
             _log.warning("%s: %d topics with events; %s is read", self.path, len(fit), fit[0][0])
         return fit[0]
 
-    def _messages(self, topic: str, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Arrival in nanoseconds and content of the messages of a topic."""
-        with self._bag() as bag:
-            connections = [item for item in bag.connections if item.topic == topic]
-            for _, arrival_ns, raw in bag.messages(connections, start=start, stop=stop):
-                yield arrival_ns, bytes(raw)
-
     def _decoder(self) -> Callable[[bytes], Columns | EventArray]:
         """Decodes messages in their order; the resolution is taken from them."""
         packets = PacketDecoder(self._start_us)
 
         def decode(raw: bytes) -> Columns | EventArray:
             if self._type in PACKETS:
-                packet = event_packet(raw, self._ros2)
+                packet = event_packet(raw, self._bag.is_ros2)
                 self.sensor_size = self.sensor_size or _size(packet.height, packet.width)
                 columns = packets.decode(packet)
                 self._start_us = packets.start_us
                 return columns
-            array = event_array(raw, self._ros2)
+            array = event_array(raw, self._bag.is_ros2)
             self.sensor_size = self.sensor_size or _size(array.height, array.width)
             return array
 
@@ -163,7 +120,7 @@ class RosbagReader(FileReader):
     def _decoded(self, start_ns: int | None, counts: ReadCounts) -> Iterator[tuple[int, int, Columns | EventArray]]:
         """Arrival, number and events of the messages with events; what cannot be decoded is counted."""
         decode = self._decoder()
-        for number, (arrival_ns, raw) in enumerate(self._messages(self._topic, start_ns)):
+        for number, (arrival_ns, raw) in enumerate(self._bag.messages(self._topic, start_ns)):
             try:
                 columns = decode(raw)
             except MessageError as error:
@@ -186,10 +143,7 @@ class RosbagReader(FileReader):
 
     def _last(self) -> int:
         """Newest time of the last message with events, looked for in ever longer stretches."""
-        with self._bag() as bag:
-            about = getattr(bag, "metadata", bag)
-            start_ns, end_ns = int(about.start_time), int(about.end_time)
-        span = MARGIN_NS
+        (start_ns, end_ns), span = self._bag.span_ns(), MARGIN_NS
         while True:
             start = end_ns - span if end_ns - span > start_ns else None
             last = None
@@ -214,14 +168,13 @@ class RosbagReader(FileReader):
 
     def _samples(self, types: tuple[str, ...], decode: Callable[[bytes, str], Any]) -> Iterator[Any]:
         """The messages of the first topic of some types, decoded; nothing where there is no such topic."""
-        with self._bag() as bag:
-            topics = sorted({(item.topic, item.msgtype) for item in bag.connections if item.msgtype in types})
+        topics = [(topic, kind) for topic, kind in self._bag.topics() if kind in types]
         if not topics:
             return
         topic, kind = topics[0]
         if len(topics) > 1:
             _log.warning("%s: %s is used, %s not", self.path, topic, ", ".join(name for name, _ in topics[1:]))
-        for arrival_ns, raw in self._messages(topic):
+        for arrival_ns, raw in self._bag.messages(topic):
             try:
                 yield decode(raw, kind)
             except MessageError as error:
@@ -241,13 +194,12 @@ class RosbagReader(FileReader):
 
     def intrinsics(self) -> Intrinsics | None:
         """See Container: the first sensor_msgs/CameraInfo on the topic beside that of the events."""
-        with self._bag() as bag:
-            topics = sorted({item.topic for item in bag.connections if item.msgtype in CAMERA_INFOS})
+        topics = [topic for topic, kind in self._bag.topics() if kind in CAMERA_INFOS]
         beside = [topic for topic in topics if topic.rpartition("/")[0] == self._topic.rpartition("/")[0]]
         for topic in beside or (topics if len(topics) == 1 else []):
-            for _, raw in self._messages(topic):
+            for _, raw in self._bag.messages(topic):
                 try:
-                    return camera_info(raw, self._ros2)
+                    return camera_info(raw, self._bag.is_ros2)
                 except MessageError as error:
                     _log.warning("%s, %s: %s", self.path, topic, error)
                     break
@@ -255,12 +207,12 @@ class RosbagReader(FileReader):
 
     def imu(self) -> Imu | None:
         """See Container: sensor_msgs/Imu."""
-        t_us, values = self._table(IMUS, lambda raw, kind: imu_sample(raw, self._ros2))
+        t_us, values = self._table(IMUS, lambda raw, kind: imu_sample(raw, self._bag.is_ros2))
         return Imu(t_us, values[:, :3], values[:, 3:]) if len(t_us) else None
 
     def groundtruth(self) -> Trajectory | None:
         """See Container: PoseStamped, Odometry, TransformStamped or PoseWithCovarianceStamped."""
-        t_us, values = self._table(tuple(POSES), lambda raw, kind: pose(raw, self._ros2, POSES[kind]))
+        t_us, values = self._table(tuple(POSES), lambda raw, kind: pose(raw, self._bag.is_ros2, POSES[kind]))
         if len(t_us) < 2:
             return None
         norm = np.linalg.norm(values[:, 3:], axis=1)
@@ -270,34 +222,7 @@ class RosbagReader(FileReader):
 
     def frames(self) -> Iterator[Frame]:
         """See Container: sensor_msgs/Image."""
-        return self._samples(IMAGES, lambda raw, kind: image(raw, self._ros2))
-
-
-@contextmanager
-def _opened_bag(bag: Any) -> Iterator[Any]:
-    bag.open()
-    try:
-        yield bag
-    finally:
-        bag.close()
-
-
-def _check_pages(path: Path) -> None:
-    """Refuses a sqlite3 file that is cut off: sqlite would read zeros from a page of which a part is missing.
-
-    Raises:
-        DataError: the file is shorter than its header says.
-    """
-    with opened(path) as file:
-        head = file.read(32)
-        num_bytes = file.seek(0, 2)
-    page_bytes, num_pages = (int.from_bytes(head[start:stop], "big") for start, stop in ((16, 18), (28, 32)))
-    stated = (1 << 16 if page_bytes == 1 else page_bytes) * num_pages
-    if num_bytes < stated:
-        raise DataError(
-            f"{path}: cut off after {num_bytes} of {stated} bytes; copy it again, or save what is whole with "
-            f"sqlite3 {path.name} .recover"
-        )
+        return self._samples(IMAGES, lambda raw, kind: image(raw, self._bag.is_ros2))
 
 
 def _size(height: int, width: int) -> SensorSize | None:

@@ -95,6 +95,7 @@ class TrajectoryWriter:
         self.last_us = int(t_us)
 
     def close(self) -> None:
+        """Closes the file."""
         self._file.close()
 
     def __enter__(self) -> TrajectoryWriter:

@@ -1,0 +1,1 @@
+"""Maps from events: the panorama, sparse landmarks, edges and their depth."""

@@ -19,6 +19,7 @@ class Sightlines:
 
     @staticmethod
     def of(map_: SparseMap) -> Sightlines:
+        """Those of all keyframes of a map."""
         poses = np.stack([keyframe.T_cam_world for keyframe in map_.keyframes])
         return Sightlines(centres(poses), poses[:, 2, :3])
 

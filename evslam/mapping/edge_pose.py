@@ -38,6 +38,7 @@ class EdgeHost:
 
     @staticmethod
     def of(edges: EdgePoints, T_cam_world: np.ndarray, imager: EdgeImager) -> EdgeHost:
+        """From the edges that a keyframe with this pose (4, 4) has."""
         return EdgeHost(edges.lines(imager.canvas), T_cam_world)
 
 

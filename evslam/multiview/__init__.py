@@ -1,0 +1,1 @@
+"""Views, observations and landmarks: triangulation, pose fit, bundle adjustment, the sparse map."""

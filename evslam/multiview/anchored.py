@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evslam.geometry.rigid import inverse
-
-if TYPE_CHECKING:
-    from evslam.multiview.sparse_map import Keyframe
+from evslam.multiview.keyframe import Keyframe
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,7 @@ class AnchoredPoses:
 
     @staticmethod
     def none() -> AnchoredPoses:
+        """No poses."""
         return AnchoredPoses(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4, 4)), np.zeros(0))
 
     @staticmethod

@@ -84,6 +84,7 @@ def estimate_pose(
         normal: (N, 2) across the edge, of length 1 if its errors are as large as those of points, zero for points seen
             in both directions; None if all are.
         weight: (N,) factor of each point's cost.
+        settings: units, scales and iterations.
 
     Raises:
         SolverError: the lengths differ.

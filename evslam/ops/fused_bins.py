@@ -54,14 +54,17 @@ class Grid:
 
     @property
     def pad(self) -> int:
+        """Pixels on each side."""
         return self.degree + 1
 
     @property
     def stride(self) -> int:
+        """Pixels from row to row, a multiple of 16."""
         return -(-(self.width + 2 * self.pad) // 16) * 16
 
     @property
     def rows(self) -> int:
+        """With the padding."""
         return self.height + 2 * self.pad
 
     def zeros(self, dtype: np.dtype, channels: int = 1) -> np.ndarray:

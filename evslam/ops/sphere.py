@@ -109,6 +109,7 @@ class SphereGrid:
 
     @property
     def bins_per_radian(self) -> float:
+        """Along the equator."""
         return self.width / (2 * np.pi)
 
     def zeros(self) -> np.ndarray:

@@ -15,7 +15,7 @@ from evslam.multiview.two_view import two_view_hypotheses
 from evslam.settings_tracking import BootstrapConfig
 from evslam.tracking.gyro import Gyro
 from evslam.tracking.gyro_start import turned_hypotheses, turning_alike, turns_of
-from evslam.tracking.start import Candidate, refine, rotation_cost
+from evslam.tracking.start import Candidate, evenly, refine, rotation_cost
 from evslam.types import PointFrame
 
 _ROTATION_ITERATIONS = 8
@@ -143,7 +143,8 @@ class Bootstrap:
         if frame.t_us - reference.t_us < config.min_duration_s * 1e6:
             return self._refuse("waiting for a longer stretch of motion")
         self.num_attempts += 1
-        frames = _spread(list(self.frames), config.num_frames)
+        t_us = np.array([each.t_us for each in self.frames])
+        frames = evenly(list(self.frames), t_us, config.num_frames)
         hypotheses = [one.T_b_a for one in two_view_hypotheses(before, after, self.focal, config.max_hypotheses)]
         turn = None if gyro is None else gyro.turn(reference.t_us, frame.t_us)
         if turn is not None:
@@ -268,10 +269,3 @@ def _as_start(candidate: Candidate, diagnosis: Diagnosis, config: BootstrapConfi
 
 def _num_common(one: PointFrame, other: PointFrame) -> int:
     return len(np.intersect1d(one.ids, other.ids, assume_unique=True))
-
-
-def _spread(frames: list[PointFrame], number: int) -> list[PointFrame]:
-    """At most so many frames, evenly spread in time, first and last among them."""
-    t_us = np.array([frame.t_us for frame in frames])
-    wanted = np.linspace(t_us[0], t_us[-1], number)
-    return [frames[k] for k in np.unique(np.abs(t_us[:, None] - wanted).argmin(0))]

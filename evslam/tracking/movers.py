@@ -12,7 +12,7 @@ from evslam.geometry.canvas import Canvas
 from evslam.settings_tracking import BootstrapConfig, MoversConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.moving_tracks import MovingTracks
-from evslam.tracking.start import Sightings
+from evslam.tracking.start import Sightings, evenly
 from evslam.tracking.two_bodies import BodySearch, track_errors
 from evslam.types import PointFrame
 
@@ -21,7 +21,7 @@ _NUM_VIEWS, _MIN_VIEWS = 8, 5  # frames that tell how a track moves
 _MIN_MOVING = 5  # tracks that tell whether an object moves
 _WHOLE = 0.9  # of a window that frames must span
 _NEW = 0.3  # share of an object's tracks that were not known to move, for a start to be looked for anew
-_STATE = ("tracks", "frames", "poses", "now_us", "next_us", "begun_us", "resting_us", "num_looks")
+_STATE = ("tracks", "frames", "poses", "now_us", "next_us", "begun_us", "resting_us")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,6 @@ class Movers:
         tracks: that are on moving objects.
         frames: of the last moments, with all tracks.
         poses: T_cam_world (4, 4) of some of them, by time.
-        num_looks: how often moving objects were looked for.
     """
 
     def __init__(self, config: MoversConfig, start: BootstrapConfig, canvas: Canvas) -> None:
@@ -60,7 +59,7 @@ class Movers:
         self.tracks = MovingTracks()
         self.frames: deque[PointFrame] = deque()
         self.poses: dict[int, np.ndarray] = {}
-        self.now_us = self.next_us = self.begun_us = self.num_looks = 0
+        self.now_us = self.next_us = self.begun_us = 0
         self.resting_us: int | None = None  # since when nothing that is known to move seems to
 
     def state_dict(self) -> dict[str, Any]:
@@ -141,13 +140,12 @@ class Movers:
         self.next_us = self.now_us + round(1e6 * self.config.interval_s)
         if self._review():
             return None
-        self.num_looks += 1
         for window_s in self.config.windows_s:
             frames = [frame for frame in self.frames if not is_tracked or frame.t_us in self.poses]
             frames = [frame for frame in frames if frame.t_us >= frames[-1].t_us - 1e6 * window_s]
             if not frames or frames[-1].t_us - frames[0].t_us < _WHOLE * 1e6 * window_s:
                 continue
-            frames = evenly(frames, _NUM_VIEWS)
+            frames = evenly(frames, np.arange(len(frames)), _NUM_VIEWS)
             poses = np.stack([self.poses[frame.t_us] for frame in frames]) if is_tracked else None
             body = self.search.find(frames, poses, is_sure=is_tracked and not self.is_young)
             if body is not None:
@@ -194,13 +192,7 @@ class Movers:
 
     def _errors(self, placed: list[PointFrame]) -> tuple[Sightings, np.ndarray]:
         """Tracks seen for most of some frames with poses, and how far (P,) in pixels they are from the best points."""
-        frames = evenly(placed, _NUM_VIEWS)
+        frames = evenly(placed, np.arange(len(placed)), _NUM_VIEWS)
         sightings = Sightings.of(frames, min(_MIN_VIEWS, len(frames)), 0.0)
         poses = np.stack([self.poses[frame.t_us] for frame in frames])
         return sightings, track_errors(poses, sightings, self.canvas.focal)
-
-
-def evenly(frames: list[PointFrame], number: int) -> list[PointFrame]:
-    """At most so many of the frames, evenly spread."""
-    rows = np.unique(np.linspace(0, len(frames) - 1, number).round().astype(int))
-    return [frames[row] for row in rows]

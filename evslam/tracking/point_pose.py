@@ -9,9 +9,10 @@ import numpy as np
 from evslam.geometry.rigid import seen_from
 from evslam.geometry.similarity import Similarity
 from evslam.multiview.crowding import area_weight
+from evslam.multiview.keyframe import Keyframe
 from evslam.multiview.observations import PointSightings
 from evslam.multiview.pose import PoseFit, PoseSettings, estimate_pose
-from evslam.multiview.sparse_map import Keyframe, SparseMap
+from evslam.multiview.sparse_map import SparseMap
 from evslam.settings_tracking import KeyframeConfig, PoseConfig
 from evslam.types import PointFrame
 

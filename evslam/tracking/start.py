@@ -66,6 +66,16 @@ class Sightings:
         return Sightings(tuple(frames), unique[count >= min_views], replace(observations, weight=weight[order]))
 
 
+def evenly(frames: list[PointFrame], position: np.ndarray, number: int) -> list[PointFrame]:
+    """At most so many of the frames, evenly spread, first and last among them.
+
+    Args:
+        position: (N,) ascending, of each frame: its time, or its number.
+    """
+    wanted = np.linspace(position[0], position[-1], number)
+    return [frames[row] for row in np.unique(np.abs(position[:, None] - wanted).argmin(0))]
+
+
 @dataclass(frozen=True)
 class Pair:
     """A hypothesis after bundle adjustment over its two views.
@@ -126,6 +136,7 @@ def refine(
         frames: C >= 2, in the order of time.
         hypotheses: (4, 4) each, takes points of the first camera to the last.
         focal: pixels per unit of bearing.
+        config: limits.
         turns: of the frames, as a gyroscope tells them.
 
     Returns:

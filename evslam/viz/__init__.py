@@ -1,0 +1,1 @@
+"""Plots, images, the three-dimensional scene and the live view."""

@@ -10,7 +10,8 @@ from scipy.spatial.transform import Rotation
 from evslam.geometry.similarity import Similarity
 from evslam.multiview.anchored import AnchoredPoses
 from evslam.multiview.edges import EdgePoints
-from evslam.multiview.sparse_map import SparseMap, rows_of
+from evslam.multiview.keyframe import rows_of
+from evslam.multiview.sparse_map import SparseMap
 from evslam.types import PointFrame
 
 
