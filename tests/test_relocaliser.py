@@ -13,10 +13,13 @@ import torch
 from textured_scene import World
 
 from evslam.atlas import Atlas
+from evslam.backward import map_backwards
 from evslam.beside import Worker, at_once, in_thread
 from evslam.errors import ConfigError
+from evslam.frame_poses import compact
 from evslam.multiview.bundle import centres
 from evslam.odometry import Odometry
+from evslam.reconstruction import final_poses
 from evslam.segments import join_by_places
 from evslam.types import PointFrame, TrackingState
 
@@ -79,15 +82,19 @@ class Camera:
         return world.events(self.true[t_us])
 
     def error(self) -> tuple[float, float]:
-        """How far the pose is off, in depths and degrees, in a world that fits the first stretch of the map."""
+        """How far the last pose is off, in depths and degrees."""
+        return self.apart(self.odometry.motion.T_cam_world, self.true[self.now_us])
+
+    def apart(self, T_cam_world: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+        """How far a pose is off, in depths and degrees, in a world that fits the first stretch of the map."""
         keyframes = [k for k in self.odometry.mapper.map.keyframes if k.stretch == 0]
         true = np.stack([self.true[k.t_us] for k in keyframes])
         found = np.stack([k.T_cam_world for k in keyframes])
         scale = float(np.divide(*(np.linalg.norm(np.diff(centres(each), axis=0)) for each in (true, found))))
-        pose = self.odometry.motion.T_cam_world @ np.linalg.inv(found[0])
+        pose = T_cam_world @ np.linalg.inv(found[0])
         pose[:3, 3] *= scale
-        apart, turned = scene.pose_error(pose, self.true[self.now_us] @ np.linalg.inv(true[0]))
-        return apart / 3.5, turned
+        off, turned = scene.pose_error(pose, expected @ np.linalg.inv(true[0]))
+        return off / 3.5, turned
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +136,29 @@ def test_after_a_jump_it_is_found_where_it_is(camera: Camera) -> None:
     lost = states.index(TrackingState.LOST)
     assert lost == scene.CONFIG.pose.max_failures
     is_back(camera, states[lost:], within=25)
+
+
+def test_what_was_seen_before_a_jump_back_in_time_is_found_in_the_finished_map(camera: Camera) -> None:
+    """No track of the frames before the first keyframe goes on into the map."""
+    camera.odometry.mapper.wait()
+    map_, imager = camera.odometry.mapper.map, camera.odometry.mapper.imager
+    known = {keyframe.t_us for keyframe in map_.keyframes}
+    early, true = [], {}
+    for number, k in enumerate(range(60, 140)):
+        t_us = min(known) - 800_000 + 10_000 * number
+        points = PointFrame(t_us, BARE[k].ids + camera.next_id, BARE[k].bearing)
+        early.append(compact(WORLD.frame(t_us, POSES[k], points), None))
+        true[t_us] = POSES[k]
+    map_backwards(map_, early, imager, scene.CONFIG)
+    added = [keyframe for keyframe in map_.keyframes if keyframe.t_us not in known]
+    assert {keyframe.stretch for keyframe in added}.isdisjoint(k.stretch for k in map_.keyframes if k.t_us in known)
+    assert map_.stretch >= max(keyframe.stretch for keyframe in added)
+    t_us, poses = final_poses(map_, early, imager, scene.CONFIG)
+    assert len(t_us) > 60
+    for when, pose in zip(t_us.tolist(), poses, strict=True):
+        apart, turned = camera.apart(pose, true[when])
+        assert apart < 0.01
+        assert turned < 0.3
 
 
 def test_edges_tell_of_a_jump_that_tracks_do_not_tell(camera: Camera) -> None:
