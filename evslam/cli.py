@@ -16,6 +16,7 @@ from typing import Any
 
 from evslam.cli_options import parser_of
 from evslam.errors import EvslamError
+from evslam.kernel_cache import forget_stale_kernels
 
 EXIT_STATUS = {"complete": 0, "lost": 3, "interrupted": 130}
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     level = logging.DEBUG if arguments.verbose else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     logging.getLogger("evslam").setLevel(level)
+    forget_stale_kernels()
     try:
         return int(arguments.command(arguments))
     except EvslamError as error:

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from evslam.demo import write_simulation
+from evslam.kernel_cache import forget_stale_kernels
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _single_thread() -> None:
     torch.set_num_threads(1)
+    forget_stale_kernels()
 
 
 @pytest.fixture(scope="session")
