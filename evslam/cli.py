@@ -24,6 +24,7 @@ EXIT_STATUS = {"complete": 0, "lost": 3, "interrupted": 130}
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the `evslam` command; returns the exit status."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the kernels are single-threaded; idle pools only cost
+    os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")  # which swaps sys.stderr, in any thread
     arguments = parser_of(_WORK).parse_args(argv)
     level = logging.DEBUG if arguments.verbose else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
