@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
-from evslam.backend.place_search import look_of
 from evslam.beside import at_once
 from evslam.config import Config
 from evslam.frame_poses import whole
-from evslam.growth import grow
+from evslam.growth import grow, show
 from evslam.mapping.edge_image import EdgeImager
 from evslam.multiview.sparse_map import SparseMap
 from evslam.relocaliser import Relocaliser
@@ -53,13 +50,12 @@ class _Walk:
     """Frames, the last first, are placed by the tracks that the map knows, and some become keyframes. Where the points
     get lost, the camera is looked for in the map, as it is online after a loss."""
 
-    search: Relocaliser | None
-
     def __init__(self, map_: SparseMap, imager: EdgeImager, config: Config) -> None:
         self.map, self.imager, self.config = map_, imager, config
         self.last, self.failures = map_.keyframes[-1].T_cam_world, 0
         self.since_keyframe, self.inliers_at_keyframe = 0, map_.num_seen()
-        self.begun_us, self.search = map_.keyframes[-1].t_us, None
+        self.begun_us = map_.keyframes[-1].t_us
+        self.search: Relocaliser | None = None  # where the points are lost
 
     def add(self, frame: PointFrame) -> None:
         """The frame before the last one."""
@@ -100,8 +96,6 @@ class _Walk:
     def _add_keyframe(self, frame: PointFrame, pose: PointPose) -> None:
         is_inlier = pose.is_inlier(len(frame.ids), self.config.pose.inlier_px)
         newest = self.map.add_keyframe(frame, pose.T_cam_world, is_inlier)
-        newest.look = look_of(frame.signed, self.imager.canvas, self.config)
-        if frame.votes is not None:
-            newest.image = self.imager.of_votes(frame.votes.astype(np.float32), 0, frame.hidden)
+        show(newest, frame, self.imager, self.config)
         grow(self.map, self.imager, self.config)
         self.last, self.since_keyframe, self.inliers_at_keyframe = newest.T_cam_world, 0, self.map.num_seen()

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from evslam.backend.place_search import look_of
 from evslam.backend.window import adjust_window, choose_window
 from evslam.beside import two_at_a_time
 from evslam.config import Config
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
 from evslam.mapping.landmarks import add_new_landmarks
+from evslam.multiview.keyframe import Keyframe
 from evslam.multiview.sparse_map import SparseMap
+from evslam.types import PointFrame
+
+
+def show(keyframe: Keyframe, frame: PointFrame, imager: EdgeImager, config: Config) -> None:
+    """Give a keyframe what its frame has kept of the moment: what the place looks like, and the edge image.
+
+    Args:
+        keyframe: changed in place.
+        frame: of which it was made; has its images, or none.
+        imager: canvas, and how edges are found.
+        config: resolved configuration.
+    """
+    keyframe.look = look_of(frame.signed, imager.canvas, config)
+    if frame.votes is not None:
+        keyframe.image = imager.of_votes(frame.votes.astype(np.float32), 0, frame.hidden)
 
 
 def grow(map_: SparseMap, imager: EdgeImager, config: Config) -> None:

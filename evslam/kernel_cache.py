@@ -4,6 +4,7 @@ the kernel takes over: after an update in place (`git pull`) it would go on with
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -18,9 +19,12 @@ def forget_stale_kernels(folder: Path = Path(__file__).parent) -> int:
     Returns:
         How many were removed.
     """
-    sources = (source for source in folder.rglob("*.py") if "njit" in source.read_text(encoding="utf-8"))
-    newest = max((source.stat().st_mtime for source in sources), default=0.0)
-    stale = [index for index in folder.rglob("*.nbi") if index.stat().st_mtime < newest]
+    compiled = {index: index.stat().st_mtime for index in folder.rglob("*.nbi")}
+    oldest = min(compiled.values(), default=math.inf)
+    changed = [source for source in folder.rglob("*.py") if source.stat().st_mtime > oldest]
+    kernels = (source for source in changed if "njit" in source.read_text(encoding="utf-8"))
+    newest = max((source.stat().st_mtime for source in kernels), default=0.0)
+    stale = [index for index, made in compiled.items() if made < newest]
     try:
         for index in stale:
             index.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from evslam.config import Config
 from evslam.culling import cull
 from evslam.geometry.canvas import Canvas
 from evslam.geometry.similarity import Similarity
-from evslam.growth import grow
+from evslam.growth import grow, show
 from evslam.looping import LoopCloser
 from evslam.mapping.covisibility import Sightlines, covisible
 from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
@@ -107,9 +107,7 @@ class Mapper:
             mine = (start.observations.view == number) & (start.error_px < _MAX_START_ERROR_PX)
             fits[start.observations.point[mine]] = True
             keyframe = self.map.add_keyframe(frame, T_cam_world, seen & fits[row] & start.good[row])
-            keyframe.look = look_of(frame.signed, self.imager.canvas, self.config)
-            if frame.votes is not None:
-                keyframe.image = self.imager.of_votes(frame.votes.astype(np.float32), 0, frame.hidden)
+            show(keyframe, frame, self.imager, self.config)
         window = choose_window(self.map, self.config.window)
         adjust_window(self.map, window, self.imager.canvas.focal, self.config.window)
         for index in range(len(self.map.keyframes)):
