@@ -14,8 +14,7 @@ class FrameConfig:
     Attributes:
         canvas_width: pixels that the sensor's width may take on the undistorted canvas.
         canvas_margin: canvas beyond the sensor on each side, as a share of its width.
-        step_px: image motion between two images, as long as that takes a time within ...
-        step_s: ... the shortest and the longest.
+        step_px, step_s: image motion between two images, as long as that takes the shortest to the longest time.
         window_px: image motion that the sharp channel's events may span, within ...
         window_s: ... these times; at most `max_events` of them.
         max_events: see above.
@@ -63,23 +62,24 @@ class PointsConfig:
     Attributes:
         max_points: tracked at a time.
         min_points: below which the flow is measured by contrast maximisation.
+        run_in_px, run_in_s: image motion since the first image, or time if that is over sooner, before there are any.
         min_distance_px: between a new point and all others.
         min_corner: of the image's strongest corner, for a new point.
         corner_block: side of the window over which corners are measured.
         even_cells: squares across the width of the image, where points are to be spread evenly, ...
-        even_points: ... that get no new point once they have so many; ...
-        even_corner: ... `min_corner` then.
+        even_points, even_corner: ... that get no new point once they have so many; `min_corner` then.
         iterations, tolerance_px: of the alignment of a patch, per level of the pyramid.
         max_gap_px: distance between a point and what is found on the way back from the next image.
         max_anchor_px: distance that the alignment with the first patch may move a point.
         anchor_px: image motion after which the patch is renewed.
         max_outlier_px: motion beside the affine flow between two images.
-        idle_speed: px/s above which a place without events is suspect.
-        max_idle: images in a row at a suspect place.
+        idle_speed, max_idle: px/s above which a place without events is suspect, and images in a row there.
     """
 
     max_points: int
     min_points: int
+    run_in_px: float
+    run_in_s: float
     min_distance_px: int
     min_corner: float
     corner_block: int
@@ -125,7 +125,7 @@ class BootstrapConfig:
         sure_factor: a candidate that is so many times above both ratios is accepted at once; ...
         confirm_s: ... another once a second one, found so much later, ...
         confirm_deg: ... parts from its path by no more than this angle.
-        verify_s: after a start, others are looked for during this time; ...
+        verify_s: after a start, others are looked for so long, and a map that is lost is given up; ...
         max_deviation: ... one that parts by more, as a share of its extent, replaces it.
     """
 

@@ -162,14 +162,36 @@ def test_a_checkpoint_while_tracking(moment: str, whole: tuple[Odometry, list[Tr
     assert np.array_equal(poses, whole[2][count : count + 60])
 
 
+def garbage(rng: np.random.Generator, begin: int) -> list[PointFrame]:
+    """The frames from `begin` on until tracking must be lost, with points anywhere."""
+    frames = FRAMES[begin : begin + 1 + scene.CONFIG.pose.max_failures]
+    return [PointFrame(each.t_us, each.ids, rng.uniform(-0.5, 0.5, (len(each.ids), 2))) for each in frames]
+
+
+def test_a_map_that_is_lost_before_its_start_is_settled_is_given_up(
+    whole: tuple[Odometry, list[TrackingState], np.ndarray],
+) -> None:
+    one, begin = odometry(), whole[1].index(TrackingState.TRACKING) + 5
+    feed(one, FRAMES[:begin])
+    states, _ = feed(one, garbage(np.random.default_rng(0), begin))
+    assert states[-1] is TrackingState.LOST
+    assert not one.is_started
+    assert one.all_segments() == []
+    later = [PointFrame(f.t_us, f.ids + 100_000, f.bearing) for f in FRAMES[begin + len(states) :]]
+    states, poses = feed(through_a_checkpoint(one), later)
+    first = states.index(TrackingState.TRACKING)
+    assert set(states[first:]) == {TrackingState.TRACKING}
+    assert aligned_rmse(poses[first:], POSES[-len(poses) + first :]) < 0.01
+    feed(one, later)
+    (segment,) = one.all_segments()
+    assert [frame.t_us for frame in segment.frames] == T_US.tolist()
+    assert np.array_equal(segment.map.keyframes[0].T_cam_world, np.eye(4))
+
+
 def test_after_a_loss_it_starts_again_where_it_was_lost() -> None:
     one, rng = odometry(), np.random.default_rng(0)
     feed(one, FRAMES[:150])
-    garbage = []
-    for frame in FRAMES[150 : 151 + scene.CONFIG.pose.max_failures]:
-        bearing = rng.uniform(-0.5, 0.5, (len(frame.ids), 2))
-        garbage.append(PointFrame(frame.t_us, frame.ids, bearing))
-    states, poses = feed(one, garbage)
+    states, poses = feed(one, garbage(rng, 150))
     assert states == [TrackingState.SPARSE] * scene.CONFIG.pose.max_failures + [TrackingState.LOST]
     assert len(one.atlas.segments) == 1
     lost_at = poses[-1]

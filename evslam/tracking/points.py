@@ -19,7 +19,8 @@ from evslam.tracking.patch_kernels import SIDE, STRIDE, cut_anchors, follow, rea
 ANCHOR_SIDE = 39  # pixels: a template's, with room to shrink or turn it
 _MIN_FOR_FLOW = 8
 _COLUMNS = ("ids", "place", "velocity", "slot", "idle")
-_STATE = (*_COLUMNS, "flow", "previous", "anchors", "linear", "anchor_place", "templates", "next_id", "num_frames")
+_PATCHES = ("anchors", "linear", "anchor_place", "templates")
+_STATE = (*_COLUMNS, *_PATCHES, "flow", "previous", "next_id", "num_frames", "begun_us", "moved_px")
 
 
 class PointTracker:
@@ -34,6 +35,7 @@ class PointTracker:
         place: (N, 2) float64, canvas pixels on the last image.
         velocity: (N, 2) float64, px/s.
         flow: (6,) affine flow of the last image, px/s.
+        begun_us, moved_px: time of the first image, and how far the scene has moved since; infinite after a while.
     """
 
     def __init__(self, canvas: Canvas, config: PointsConfig) -> None:
@@ -50,7 +52,8 @@ class PointTracker:
             np.zeros((config.max_points, 3)),
             np.full((config.max_points, 2, 2), np.inf),
         )
-        self.next_id = self.num_frames = 0
+        self.next_id = self.num_frames = self.begun_us = 0
+        self.moved_px = 0.0
         self.ids, self.slot, self.idle = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
         self.place, self.velocity = np.zeros((0, 2)), np.zeros((0, 2))
 
@@ -90,13 +93,29 @@ class PointTracker:
 
     def track(self, frame: EventFrame, *, even: bool = False) -> None:
         """Move on to the next image: follow the points, drop what is unsure, detect new ones, evenly spread or the
-        strongest."""
+        strongest; none before the images have run in."""
         if self.previous is not None and len(self.ids):
             self._follow(frame, (frame.t_us - self.previous.t_us) * 1e-6)
-        few = len(self.ids) < 0.5 * self.config.max_points
-        if len(self.ids) < 0.85 * self.config.max_points and (few or self.num_frames % 3 == 0):
-            self._detect(frame, even=even)
-        self.previous, self.num_frames = frame, self.num_frames + 1
+        if self._has_run_in(frame):
+            few = len(self.ids) < 0.5 * self.config.max_points
+            if len(self.ids) < 0.85 * self.config.max_points and (few or self.num_frames % 3 == 0):
+                self._detect(frame, even=even)
+            self.num_frames += 1
+        self.previous = frame
+
+    def _has_run_in(self, frame: EventFrame) -> bool:
+        """Whether the scene has moved so far, or for so long, that its edges no longer stick to where they were first
+        seen: the leaky channel begins empty."""
+        config = self.config
+        if self.moved_px >= config.run_in_px:
+            return True
+        if self.previous is None:
+            self.begun_us = frame.t_us
+        else:
+            self.moved_px += self.median_speed * (frame.t_us - self.previous.t_us) * 1e-6
+        if frame.t_us - self.begun_us >= 1e6 * config.run_in_s:
+            self.moved_px = np.inf
+        return self.moved_px >= config.run_in_px
 
     def _follow(self, frame: EventFrame, seconds: float) -> None:
         assert self.previous is not None

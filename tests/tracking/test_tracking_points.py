@@ -17,6 +17,7 @@ from evslam.tracking.points import PointTracker
 
 CONFIG = scene.CONFIG
 CANVAS = Canvas.of(scene.CAMERA, CONFIG.frame.canvas_width, CONFIG.frame.canvas_margin)
+POINTS = replace(CONFIG.points, run_in_px=0.0)
 SHAPE = CANVAS.height, CANVAS.width
 STEP_S = 0.01
 FLOW = np.array([150.0, 0.6, -0.8, -80.0, 0.8, 0.6])  # to the right and upwards, rolling and growing
@@ -49,11 +50,23 @@ FRAMES = [frame(number) for number in range(16)]
 
 
 def tracker_after(frames: list[EventFrame]) -> PointTracker:
-    tracker = PointTracker(CANVAS, CONFIG.points)
+    tracker = PointTracker(CANVAS, POINTS)
     tracker.flow = FLOW.copy()
     for each in frames:
         tracker.track(each)
     return tracker
+
+
+@pytest.mark.parametrize(("run_in_px", "run_in_s", "first"), [(4.0, 9.0, 3), (99.0, 0.045, 5), (0.0, 9.0, 0)])
+def test_points_wait_until_the_images_have_run_in(run_in_px: float, run_in_s: float, first: int) -> None:
+    tracker = PointTracker(CANVAS, replace(CONFIG.points, run_in_px=run_in_px, run_in_s=run_in_s))
+    tracker.flow = FLOW.copy()  # 170 px/s: 1.7 px an image
+    counts = []
+    for each in FRAMES[:8]:
+        tracker.track(each)
+        counts.append(len(tracker.ids))
+    assert all(count == 0 for count in counts[:first])
+    assert all(count > 100 for count in counts[first:])
 
 
 def test_tracks_follow_the_motion() -> None:
@@ -97,7 +110,7 @@ def test_points_keep_their_distance_and_their_number() -> None:
 
 def first_points(image: EventFrame, *, even: bool, **changes: float) -> PointTracker:
     """Tracker after one image, weak corners included."""
-    limits = replace(CONFIG.points, min_corner=0.001, even_corner=0.001, **changes)
+    limits = replace(POINTS, min_corner=0.001, even_corner=0.001, **changes)
     tracker = PointTracker(CANVAS, limits)
     tracker.track(image, even=even)
     return tracker
@@ -183,7 +196,7 @@ def test_an_image_without_texture_gives_no_points() -> None:
 
 def test_tracking_goes_on_from_a_state_bit_by_bit() -> None:
     one = tracker_after(FRAMES[:8])
-    other = PointTracker(CANVAS, CONFIG.points)
+    other = PointTracker(CANVAS, POINTS)
     other.load_state_dict(one.state_dict())
     for each in FRAMES[8:]:
         one.track(each)
