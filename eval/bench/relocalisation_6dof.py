@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from evslam.config import Config, load_config
@@ -174,7 +175,8 @@ def main() -> None:
     arguments = parser.parse_args()
     made = {path: mapped(path, arguments.share, CONFIG) for path in tqdm(arguments.recordings, desc="maps")}
     all_of_them = [one for one in made.values() if one is not None]
-    rows, ms = trials(all_of_them, arguments.trials, arguments.seed, CONFIG)
+    with threadpool_limits(limits=CONFIG.run.threads):  # as in a run: idle threads would count
+        rows, ms = trials(all_of_them, arguments.trials, arguments.seed, CONFIG)
     figures = {one.name: summary([row for row in rows if row["recording"] == one.name]) for one in all_of_them}
     maps = {one.name: len(one.map.keyframes) for one in all_of_them}
     print(json.dumps({
