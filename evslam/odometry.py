@@ -220,13 +220,11 @@ class Odometry:
         """Put the map away, look for the camera in it, and for a new start to go on from the last pose. A map whose
         start was still in doubt is given up: it is likely to be wrong, and nothing should be placed by it."""
         self.mapper.wait()
-        if not self._is_settled(self.frames[-1].t_us):
-            self.starting.anew()
-            self.is_started = False
-            return TrackingState.LOST
-        self.atlas.put_away(self.mapper.map, self.frames, self.doubts + self.failures + _LATE)
+        if self._is_settled(self.frames[-1].t_us):
+            self.atlas.put_away(self.mapper.map, self.frames, self.doubts + self.failures + _LATE)
+            self.origin, self.frames = self.motion.T_cam_world, []
         self.starting.anew()
-        self.origin, self.is_started, self.frames = self.motion.T_cam_world, False, []
+        self.is_started = False
         return TrackingState.LOST
 
     def _place(self, frame: PointFrame) -> PointPose | None:

@@ -100,10 +100,14 @@ class Scene:
         pixel = np.stack([x.ravel(), y.ravel()], 1).astype(float)
         depth = self.depth(k, pixel)
         known = np.isfinite(depth) & (depth > 0.05)
-        bearing = self.canvas.bearings(pixel[known])
-        points = np.column_stack([bearing, np.ones(len(bearing))]) * depth[known, None]
-        T = self.T_world_cam(int(self.t_us[k]) + LATENCY_US)
-        return points @ T[:3, :3].T + T[:3, 3]
+        T_world_cam = self.T_world_cam(int(self.t_us[k]) + LATENCY_US)
+        return lifted(T_world_cam, self.canvas.bearings(pixel[known]), depth[known])
+
+
+def lifted(T_world_cam: np.ndarray, bearing: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """World points (N, 3) that a camera (4, 4) sees at bearings (N, 2) and depths (N,)."""
+    points = np.column_stack([bearing, np.ones(len(bearing))]) * depth[:, None]
+    return np.asarray(points @ T_world_cam[:3, :3].T + T_world_cam[:3, 3])
 
 
 def neighbours(scene: Scene, t_us: int, number: int, world: np.ndarray) -> list[int]:

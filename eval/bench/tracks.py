@@ -21,9 +21,10 @@ import numpy as np
 from tqdm import tqdm
 
 from evslam.config import Config, load_config
-from evslam.eval.bench.depth import NEAR, Scene
+from evslam.eval.bench.depth import NEAR, Scene, lifted
+from evslam.geometry.rigid import seen_from
 from evslam.provenance import versions
-from evslam.session import RunOptions, open_session
+from evslam.session import RunOptions, Session, open_session
 from evslam.tracking.front_end import FrontEnd
 from evslam.types import PointFrame
 
@@ -32,14 +33,12 @@ _MOVED_PX = (10.0, 20.0)
 _SAME_DEPTH = 1.15  # between a point's pixel and those near it
 
 
-def frames_from(path: Path, scene: Scene, begin_us: int, duration_s: float) -> Iterator[PointFrame]:
+def frames_from(session: Session, scene: Scene, begin_us: int, duration_s: float) -> Iterator[PointFrame]:
     """Frames of a front-end that has seen nothing before `begin_us`, but for those at rest."""
-    config, first_us = scene.config, scene.reader.t_first_us
-    options = RunOptions(path, Path(), start_s=(begin_us - first_us) * 1e-6, duration_s=duration_s)
-    session = open_session(options, config)
-    front_end = FrontEnd(session.camera, scene.canvas, config)
-    batching = replace(config, batch=config.frame.batching)
-    for batch in session.batches(batching, session.start_us, lambda: front_end.pace):
+    session = replace(session, stop_us=begin_us + round(1e6 * duration_s))
+    front_end = FrontEnd(session.camera, scene.canvas, scene.config)
+    batching = replace(scene.config, batch=scene.config.frame.batching)
+    for batch in session.batches(batching, begin_us, lambda: front_end.pace):
         frame = front_end.take(batch, even=True)
         if not frame.is_resting:
             yield frame
@@ -47,9 +46,7 @@ def frames_from(path: Path, scene: Scene, begin_us: int, duration_s: float) -> I
 
 def errors(scene: Scene, k: int, frames: list[PointFrame]) -> np.ndarray:
     """(N, 2) pixels along and across the true motion: tracks of the first frame with points, in all later ones."""
-    frames = [each for each in frames if each.t_us >= scene.t_us[k]]
-    while frames and not len(frames[0].ids):
-        frames.pop(0)
+    frames = [each for each in frames if each.t_us >= scene.t_us[k] and len(each.ids)]
     if not frames:
         return np.zeros((0, 2))
     first, canvas = frames[0], scene.canvas
@@ -57,15 +54,12 @@ def errors(scene: Scene, k: int, frames: list[PointFrame]) -> np.ndarray:
     depths = np.stack([scene.depth(k, pixel + offset) for offset in NEAR])
     flat = np.isfinite(depths).all(0) & (depths.max(0) < _SAME_DEPTH * depths.min(0))
     ids, start = first.ids[flat], pixel[flat]
-    T = scene.T_world_cam(first.t_us)
-    points = np.column_stack([first.bearing[flat], np.ones(len(ids))]) * depths[0, flat, None]
-    points = points @ T[:3, :3].T + T[:3, 3]
+    points = lifted(scene.T_world_cam(first.t_us), first.bearing[flat], depths[0, flat])
     found = [np.zeros((0, 2))]
     for frame in frames[1:]:
         _, mine, now = np.intersect1d(ids, frame.ids, assume_unique=True, return_indices=True)
-        T = np.linalg.inv(scene.T_world_cam(frame.t_us))
-        seen = points[mine] @ T[:3, :3].T + T[:3, 3]
-        motion = canvas.pixels(seen[:, :2] / seen[:, 2:]) - start[mine]
+        expected, _ = seen_from(np.linalg.inv(scene.T_world_cam(frame.t_us)), points[mine])
+        motion = canvas.pixels(expected) - start[mine]
         error = canvas.pixels(frame.bearing[now]) - start[mine] - motion
         length = np.linalg.norm(motion, axis=1)
         counts = (length > _MOVED_PX[0]) & (length < _MOVED_PX[1])
@@ -76,11 +70,11 @@ def errors(scene: Scene, k: int, frames: list[PointFrame]) -> np.ndarray:
 
 def measure(path: Path, lead_s: float, config: Config) -> dict[str, Any]:
     """One line of the table."""
-    scene, found = Scene(path, config), [np.zeros((0, 2))]
+    scene, session, found = Scene(path, config), open_session(RunOptions(path, Path()), config), [np.zeros((0, 2))]
     for k in tqdm(range(len(scene.t_us)), desc=f"{path.name}, {lead_s} s", leave=False):
         begin_us = int(scene.t_us[k] - 1e6 * lead_s)
-        if begin_us >= scene.reader.t_first_us:
-            found.append(errors(scene, k, list(frames_from(path, scene, begin_us, lead_s + _AFTER_S))))
+        if begin_us >= session.start_us:
+            found.append(errors(scene, k, list(frames_from(session, scene, begin_us, lead_s + _AFTER_S))))
     along, across = np.concatenate(found).T
     bias = float(np.median(along)) if len(along) else np.nan
     spread = [1.48 * float(np.median(np.abs(each))) if len(each) else np.nan for each in (along - bias, across)]

@@ -35,7 +35,7 @@ class PointTracker:
         place: (N, 2) float64, canvas pixels on the last image.
         velocity: (N, 2) float64, px/s.
         flow: (6,) affine flow of the last image, px/s.
-        begun_us, moved_px: time of the first image, and how far the scene has moved since; infinite after a while.
+        begun_us, moved_px: time of the first image, and how far the scene has moved since, while that matters.
     """
 
     def __init__(self, canvas: Canvas, config: PointsConfig) -> None:
@@ -107,15 +107,11 @@ class PointTracker:
         """Whether the scene has moved so far, or for so long, that its edges no longer stick to where they were first
         seen: the leaky channel begins empty."""
         config = self.config
-        if self.moved_px >= config.run_in_px:
-            return True
         if self.previous is None:
             self.begun_us = frame.t_us
-        else:
+        elif self.moved_px < config.run_in_px:
             self.moved_px += self.median_speed * (frame.t_us - self.previous.t_us) * 1e-6
-        if frame.t_us - self.begun_us >= 1e6 * config.run_in_s:
-            self.moved_px = np.inf
-        return self.moved_px >= config.run_in_px
+        return self.moved_px >= config.run_in_px or frame.t_us - self.begun_us >= 1e6 * config.run_in_s
 
     def _follow(self, frame: EventFrame, seconds: float) -> None:
         assert self.previous is not None
