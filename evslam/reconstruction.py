@@ -24,6 +24,7 @@ from evslam.multiview.bundle import BundleResult
 from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.sparse_map import SparseMap
 from evslam.types import PointFrame, PointMap
+from evslam.unturned import turned_deg, without_turning
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Refinement:
         loops_found: between its keyframes; loops_closed: those that its pose graph agreed with.
         status: of the adjustment: "accepted", "rejected" (held-out edges agree worse: the map is as it was before it),
             or "unchecked" (too few of them to tell: it stands).
+        is_unturned: the camera is taken not to turn, see `evslam.unturned`.
         held_out: how held-out edges agree.
         costs: of each stretch and round, the status of the solver, and the cost at the start and after each step.
     """
@@ -43,13 +45,15 @@ class Refinement:
     loops_found: int
     loops_closed: int
     status: str
+    is_unturned: bool
     held_out: Agreement
     costs: list[tuple[str, tuple[float, ...]]]
 
     def figures(self) -> dict[str, Any]:
         """For metrics.json."""
         costs = [{"status": status, "cost": cost} for status, cost in self.costs]
-        return {"status": self.status, "held_out_edges": asdict(self.held_out), "adjustments": costs}
+        told = {"status": self.status, "is_unturned": self.is_unturned, "held_out_edges": asdict(self.held_out)}
+        return told | {"adjustments": costs}
 
 
 def refine(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config: Config) -> Refinement:
@@ -75,21 +79,31 @@ def refine(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config
     before, kept = held_out(map_, imager, config.refine.held_out), map_.copy()
     results = _adjust(map_, imager, config, rounds)
     judged = agreement(before, held_out(map_, imager, config.refine.held_out))
-    status = judged.verdict(config.refine.min_held_out)
+    status = judged.verdict(config.refine.min_held_out, config.refine.max_growth)
+    still = None
     if status == "rejected":
         map_.restore(kept)
         log.warning("the adjustment of the map is taken back: it makes edges held out of it agree worse, %s", judged)
-    return Refinement(len(loops), len(closed), status, judged, [(each.status, each.history) for each in results])
+    else:
+        still = without_turning(map_, imager, config, results, lambda it: _adjust(it, imager, config, rounds, False))
+    if still is not None:
+        log.info("the camera turned by %.1f degrees at most: it is taken not to have turned at all", turned_deg(map_))
+        map_.restore(still)
+    costs = [(each.status, each.history) for each in results]
+    return Refinement(len(loops), len(closed), status, still is not None, judged, costs)
 
 
-def _adjust(map_: SparseMap, imager: EdgeImager, config: Config, rounds: int) -> list[BundleResult]:
+def _adjust(
+    map_: SparseMap, imager: EdgeImager, config: Config, rounds: int, may_turn: bool = True
+) -> list[BundleResult]:
     """All keyframes; edges pull as configured."""
     look = climb_edges if config.refine.edges == "dense" else match_edges
+    links, limits = replace(config.link, weight=config.refine.edge_weight), replace(config.refine, rounds=rounds)
 
     def link(views: list[int], is_free: np.ndarray) -> EdgeLinks | None:
-        return link_edges(map_, views, is_free, imager, config.link, look)
+        return link_edges(map_, views, is_free, imager, links, look)
 
-    return refine_map(map_, link, imager.canvas.focal, config.window, replace(config.refine, rounds=rounds))
+    return refine_map(map_, link, imager.canvas.focal, config.window, limits, may_turn=may_turn)
 
 
 def final_poses(

@@ -61,17 +61,25 @@ class RefineConfig:
         rounds: of looking for edges and adjusting.
         edges: how they pull: "search" looks for each along its normal, "dense" climbs the edge image by functional
             backpropagation.
+        edge_weight: instead of `link.weight`.
         held_out: keyframes before and after its host in which an edge does not take part, though they are near: an
             adjustment is judged by what they see.
         min_held_out: edges found there without which it is not judged.
+        max_growth: factor by which their offset may grow before the adjustment is taken back.
+        unturned_deg: a camera that has turned less than this may not have turned at all ...
+        max_unturned_cost: ... if that explains as much, at so many times the cost at most.
     """
 
     use: bool
     keyframes: int
     rounds: int
     edges: str
+    edge_weight: float
     held_out: tuple[int, ...]
     min_held_out: int
+    max_growth: float
+    unturned_deg: float
+    max_unturned_cost: float
 
 
 @dataclass(frozen=True)

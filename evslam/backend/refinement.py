@@ -19,7 +19,7 @@ _SMALL = 1e-12
 
 
 def refine_map(
-    map_: SparseMap, link: Link, focal: float, limits: WindowConfig, config: RefineConfig
+    map_: SparseMap, link: Link, focal: float, limits: WindowConfig, config: RefineConfig, *, may_turn: bool = True
 ) -> list[BundleResult]:
     """Adjust all keyframes, in overlapping stretches where they are many; the edges are found anew in each round.
 
@@ -31,6 +31,7 @@ def refine_map(
         focal: pixels per unit of bearing.
         limits: of the solver and of what fits.
         config: rounds and size.
+        may_turn: False if keyframes keep their rotations.
 
     Returns:
         of each adjustment, in their order; a stretch with too few observations has none.
@@ -38,7 +39,8 @@ def refine_map(
     sizes, results = replace(limits, max_fixed=len(map_.keyframes)), list[BundleResult]()
     for _ in range(config.rounds):
         for window in _stretches(map_, config.keyframes, sizes):
-            result = adjust_window(map_, window, focal, limits, link(window.views, window.is_free))
+            window, links = replace(window, may_turn=may_turn), link(window.views, window.is_free)
+            result = adjust_window(map_, window, focal, limits, links)
             if result is not None:
                 results.append(result)
     return results

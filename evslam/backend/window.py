@@ -15,11 +15,13 @@ from evslam.settings_mapping import WindowConfig
 
 @dataclass(frozen=True)
 class Window:
-    """What an adjustment covers: keyframes `views`, of which some move, and `landmarks` of the map."""
+    """What an adjustment covers: keyframes `views`, of which some move, and `landmarks` of the map; whether the
+    keyframes `may_turn`, too."""
 
     views: list[int]
     is_free: np.ndarray
     landmarks: np.ndarray
+    may_turn: bool = True
 
 
 def choose_window(map_: SparseMap, config: WindowConfig, free: range | None = None) -> Window:
@@ -73,7 +75,7 @@ def adjust_window(
         seen = edges.after(seen, len(points))
         points, is_free_point = np.concatenate([points, edges.points]), np.append(is_free_point, edges.is_free)
         spread = np.concatenate([spread, np.zeros_like(edges.points)])
-    problem = BundleProblem(poses, window.is_free, points, seen, focal, is_free_point, spread)
+    problem = BundleProblem(poses, window.is_free, points, seen, focal, is_free_point, spread, window.may_turn)
     result = adjust(problem, BundleSettings(config.scale_px, config.max_iterations, config.tolerance))
     poses, points = result.T_cam_world, result.points
     if (~window.is_free).sum() == 1:

@@ -31,11 +31,12 @@ class Agreement:
     before_px: float
     after_px: float
 
-    def verdict(self, least: int) -> str:
-        """Whether the change is "accepted", "rejected", or, with fewer than so many edges, "unchecked"."""
+    def verdict(self, least: int, growth: float) -> str:
+        """Whether the change is "accepted", "rejected" because the offset has grown by more than a factor, or, with
+        fewer edges than `least`, "unchecked"."""
         if self.number < least:
             return "unchecked"
-        return "accepted" if self.after_px <= self.before_px else "rejected"
+        return "accepted" if self.after_px <= growth * self.before_px else "rejected"
 
     def __str__(self) -> str:
         return f"{self.after_px:.3f} px instead of {self.before_px:.3f} ({self.number} edges)"

@@ -44,6 +44,7 @@ class BundleProblem:
         is_free_point: (P,) bool, None if all are.
         spread: (P, 3) world, one standard deviation of a point whose place on a line was guessed, against a pixel of an
             observation of weight 1; zero for a point that was not. None if none was.
+        may_turn: False if cameras keep their rotation and move only.
     """
 
     T_cam_world: np.ndarray
@@ -53,6 +54,7 @@ class BundleProblem:
     focal: float
     is_free_point: np.ndarray | None = None
     spread: np.ndarray | None = None
+    may_turn: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,13 @@ def adjust(problem: BundleProblem, settings: BundleSettings) -> BundleResult:
     normal, new_normal = (_normal(num_free, num_points, num_observations) for _ in range(2))
     eliminated = _eliminated(num_free, num_points, num_observations)
     floor = _EXACT * settings.scale_px**2 * num_observations
-    history, damping, status = [float(linearise(*state, data, normal))], _FIRST_DAMPING, "max_iterations"
+    history, damping, status = [_linearise(problem, state, data, normal)], _FIRST_DAMPING, "max_iterations"
     for _ in range(settings.max_iterations):
         decrease = _try_step(state, data, normal, damping, eliminated, new_state)
         if decrease <= settings.tolerance * history[-1] + floor:
             status = "converged"
             break
-        cost = float(linearise(*new_state, data, new_normal)) if np.isfinite(decrease) else np.inf
+        cost = _linearise(problem, new_state, data, new_normal) if np.isfinite(decrease) else np.inf
         if cost < history[-1]:
             state, new_state, normal, new_normal = new_state, state, new_normal, normal
             damping = max(damping * _ACCEPTED, _LEAST_DAMPING)
@@ -134,7 +136,7 @@ def reduced_hessian(problem: BundleProblem, scale_px: float) -> np.ndarray:
     sizes = int(problem.is_free.sum()), len(problem.points), len(data.camera)
     normal, eliminated = _normal(*sizes), _eliminated(*sizes)
     poses, points = (np.array(each, float, order="C") for each in (problem.T_cam_world, problem.points))
-    linearise(poses, points.reshape(-1, 3), data, normal)
+    _linearise(problem, (poses, points.reshape(-1, 3)), data, normal)
     _eliminate(data, normal, 0.0, eliminated)
     matrix = _matrix(eliminated)
     return np.asarray(np.triu(matrix) + np.triu(matrix, 1).T)
@@ -172,6 +174,15 @@ def normalise_scale(
 def centres(T_cam_world: np.ndarray) -> np.ndarray:
     """(C, 3) positions of the cameras in the world."""
     return np.asarray(-np.einsum("cji,cj->ci", T_cam_world[:, :3, :3], T_cam_world[:, :3, 3]))
+
+
+def _linearise(problem: BundleProblem, state: tuple[np.ndarray, ...], data: Data, normal: Normal) -> float:
+    """Writes the normal equations, without turns where cameras keep their rotation; returns the cost."""
+    cost = float(linearise(*state, data, normal))
+    if not problem.may_turn:
+        normal.camera[:, :3], normal.camera[:, :, :3], normal.camera_gradient[:, :3] = 0.0, 0.0, 0.0
+        normal.mixed[:, :3] = 0.0
+    return cost
 
 
 def _try_step(

@@ -68,10 +68,12 @@ def test_only_edges_found_both_times_are_compared() -> None:
 
 
 def test_the_verdict_goes_by_the_offset_and_needs_enough_edges() -> None:
-    assert Agreement(500, 0.5, 0.4).verdict(200) == "accepted"
-    assert Agreement(500, 0.4, 0.5).verdict(200) == "rejected"
-    assert Agreement(199, 0.4, 0.5).verdict(200) == "unchecked"
-    assert Agreement(0, np.nan, np.nan).verdict(200) == "unchecked"
+    assert Agreement(500, 0.5, 0.4).verdict(200, 1.0) == "accepted"
+    assert Agreement(500, 0.4, 0.5).verdict(200, 1.0) == "rejected"
+    assert Agreement(500, 0.4, 0.5).verdict(200, 1.24) == "rejected"
+    assert Agreement(500, 0.4, 0.5).verdict(200, 1.26) == "accepted"
+    assert Agreement(199, 0.4, 0.5).verdict(200, 1.0) == "unchecked"
+    assert Agreement(0, np.nan, np.nan).verdict(200, 1.3) == "unchecked"
 
 
 def test_a_refinement_that_helps_is_accepted_and_tells_its_costs() -> None:

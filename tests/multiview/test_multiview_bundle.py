@@ -32,7 +32,7 @@ def one_step(problem: BundleProblem, damping: float) -> tuple[np.ndarray, np.nda
     normal, eliminated = bundle._normal(*sizes), bundle._eliminated(*sizes)
     state = (problem.T_cam_world.copy(), problem.points.copy())
     new_state = (state[0].copy(), state[1].copy())
-    value = bundle.linearise(*state, data, normal)
+    value = bundle._linearise(problem, state, data, normal)
     np.testing.assert_allclose(value, cost(problem, SETTINGS.scale_px), rtol=1e-12)
     decrease = bundle._try_step(state, data, normal, damping, eliminated, new_state)
     return *new_state, decrease
@@ -48,6 +48,33 @@ def test_step_equals_the_dense_step() -> None:
     np.testing.assert_allclose(poses, expected.T_cam_world, atol=1e-8 * size)
     np.testing.assert_allclose(points, expected.points, atol=1e-8 * size)
     np.testing.assert_allclose(decrease, -0.5 * gradient @ step, rtol=1e-8)
+
+
+def test_step_of_cameras_that_keep_their_rotation_equals_the_dense_step_of_all_else() -> None:
+    problem = replace(disturbed(make_scene(5, 8, 6), size=0.002), may_turn=False)
+    hessian, gradient = normal_equations(problem, SETTINGS.scale_px)
+    moves = np.ones(len(gradient), bool)
+    moves[: 6 * 3].reshape(3, 6)[:, :3] = False  # three free cameras
+    damped = (hessian + 1e-3 * np.diag(np.diag(hessian)))[np.ix_(moves, moves)]
+    step = np.zeros(len(gradient))
+    step[moves] = np.linalg.solve(damped, -gradient[moves])
+    poses, points, decrease = one_step(problem, 1e-3)
+    expected, size = stepped(problem, step), np.abs(step).max()
+    np.testing.assert_allclose(poses, expected.T_cam_world, atol=1e-8 * size)
+    np.testing.assert_array_equal(poses[:, :3, :3], problem.T_cam_world[:, :3, :3])
+    np.testing.assert_allclose(points, expected.points, atol=1e-8 * size)
+    np.testing.assert_allclose(decrease, -0.5 * gradient @ step, rtol=1e-8)
+
+
+def test_cameras_that_keep_a_right_rotation_come_back_to_their_places() -> None:
+    scene = make_scene(5, 30, 0)
+    start = scene.T_cam_world.copy()
+    start[2:, :3, 3] += np.random.default_rng(2).normal(0, 0.02, (3, 3))
+    problem = BundleProblem(start, np.arange(5) >= 2, scene.points + 0.02, scene.observations, FOCAL, may_turn=False)
+    result = adjust(problem, SETTINGS)
+    np.testing.assert_array_equal(result.T_cam_world[:, :3, :3], scene.T_cam_world[:, :3, :3])
+    np.testing.assert_allclose(result.T_cam_world, scene.T_cam_world, atol=1e-6)
+    np.testing.assert_allclose(result.points, scene.points, atol=1e-5)
 
 
 def test_two_threads_take_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,67 @@
+"""A camera that does not turn: on a rail, a slider, an arm.
+
+Within a narrow view a small turn across the motion looks like a shift over other depths. An adjustment is free to turn
+such a camera by a degree or two to fit its errors, and the direction of the motion is then off by as much or more.
+Where the map can be explained about as well by a camera that never turns, that simpler motion is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from evslam.config import Config
+from evslam.geometry.rigid import inverse
+from evslam.mapping.edge_image import EdgeImager
+from evslam.mapping.edge_tracks import sweep_keyframe
+from evslam.multiview.bundle import BundleResult
+from evslam.multiview.sparse_map import SparseMap
+
+_AS_MANY = 0.95  # of the observations
+
+
+def without_turning(
+    map_: SparseMap,
+    imager: EdgeImager,
+    config: Config,
+    free: list[BundleResult],
+    adjust: Callable[[SparseMap], list[BundleResult]],
+) -> SparseMap | None:
+    """The map of a camera that does not turn, if that explains as much as `map_`; None if not.
+
+    Args:
+        map_: adjusted with turns; it stays as it is.
+        imager: canvas, and how edges are found.
+        config: limits, in its section `refine`.
+        free: the results of that adjustment, one a round.
+        adjust: adjusts all of a map, keeping its keyframes' rotations.
+    """
+    limits = config.refine
+    if not free or map_.num_given or turned_deg(map_) > limits.unturned_deg:
+        return None
+    still = map_.copy()
+    _straighten(still)
+    adjust(still)
+    for index in range(len(still.keyframes)):  # the depth of edges came of poses that turned
+        sweep_keyframe(still, index, imager, config.link)
+    results = adjust(still)
+    if not results or len(results[-1].error_px) < _AS_MANY * len(free[-1].error_px):
+        return None
+    cost, free_cost = (each[-1].cost / len(each[-1].error_px) for each in (results, free))
+    return still if cost <= limits.max_unturned_cost * free_cost else None
+
+
+def turned_deg(map_: SparseMap) -> float:
+    """The most that a keyframe is turned against the first."""
+    rotations = Rotation.from_matrix([keyframe.T_cam_world[:3, :3] for keyframe in map_.keyframes])
+    return float(np.degrees((rotations * rotations[0].inv()).magnitude().max()))
+
+
+def _straighten(map_: SparseMap) -> None:
+    """Give all keyframes the rotation of the first, where they are."""
+    for keyframe in map_.keyframes:
+        T_world_cam = inverse(keyframe.T_cam_world)
+        T_world_cam[:3, :3] = map_.keyframes[0].T_cam_world[:3, :3].T
+        keyframe.T_cam_world = inverse(T_world_cam)
