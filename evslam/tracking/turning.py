@@ -18,24 +18,40 @@ def turning_together(before: np.ndarray, after: np.ndarray, focal: float, limit_
         focal: pixels per unit of bearing.
         limit_px: how far a track may be off.
     """
+    return turning_within(before, after, focal, (limit_px,))[0]
+
+
+def turning_within(
+    before: np.ndarray, after: np.ndarray, focal: float, limits_px: tuple[float, ...]
+) -> list[np.ndarray]:
+    """The same for each of some limits, at little more than the cost of one."""
     a, b = _rays(before), _rays(after)
     pairs = np.random.default_rng(0).integers(0, len(a), (_NUM_ROTATIONS, 2))
     pairs = pairs[np.linalg.norm(np.cross(a[pairs[:, 0]], a[pairs[:, 1]]), axis=1) > _MIN_SINE]
     if not len(pairs):
-        return np.ones(len(a), bool)
+        return [np.ones(len(a), bool) for _ in limits_px]
     tried = _axes(b, pairs) @ np.swapaxes(_axes(a, pairs), 1, 2)
-    close = focal * np.linalg.norm(_turned(tried, a) - after, axis=2) < limit_px
+    off = _squared_distance(tried, a, after)
     cell = np.unique(np.floor(focal * after / _CELL_PX).astype(int), axis=0, return_inverse=True)[1].ravel()
     within = (cell[:, None] == np.arange(cell.max() + 1)) / np.bincount(cell)
-    score = np.clip(2 * (close @ within) - 1, 0, 1).sum(1) + 1e-3 * close.sum(1)
-    turning = close[int(np.argmax(score))]
+    found = []
+    for limit_px in limits_px:
+        close = off < (limit_px / focal) ** 2
+        score = np.clip(2 * (close @ within) - 1, 0, 1).sum(1) + 1e-3 * close.sum(1)
+        found.append(_polished(close[int(np.argmax(score))], (a, b), after, limit_px / focal))
+    return found
+
+
+def _polished(turning: np.ndarray, rays: tuple[np.ndarray, np.ndarray], after: np.ndarray, limit: float) -> np.ndarray:
+    """The tracks that the best rotation of some of them explains, a few times over."""
+    a, b = rays
     for _ in range(_POLISH_ROUNDS):
         if turning.sum() < _MIN_TRACKS:
             break
         left, _, right = np.linalg.svd(b[turning].T @ a[turning])
         left[:, 2] *= np.sign(np.linalg.det(left @ right))
-        turning = focal * np.linalg.norm(_turned((left @ right)[None], a)[0] - after, axis=1) < limit_px
-    return np.asarray(turning)
+        turning = _squared_distance((left @ right)[None], a, after)[0] < limit**2
+    return turning
 
 
 def _axes(rays: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -46,10 +62,11 @@ def _axes(rays: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return np.stack([one, across, np.cross(one, across)], 2)
 
 
-def _turned(rotations: np.ndarray, rays: np.ndarray) -> np.ndarray:
-    """Bearings (K, N, 2) of rays (N, 3) after rotations (K, 3, 3)."""
-    turned = np.einsum("kij,nj->kni", rotations, rays)
-    return np.asarray(turned[..., :2] / np.maximum(turned[..., 2:], 1e-3))
+def _squared_distance(rotations: np.ndarray, rays: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Squares (K, N) of the distance of bearings (N, 2) from those of rays (N, 3) after rotations (K, 3, 3)."""
+    x, y, z = np.moveaxis(rotations @ rays.T, 1, 0)
+    inverse = 1 / np.maximum(z, 1e-3)
+    return np.asarray((x * inverse - after[:, 0]) ** 2 + (y * inverse - after[:, 1]) ** 2)
 
 
 def _rays(bearing: np.ndarray) -> np.ndarray:

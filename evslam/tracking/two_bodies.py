@@ -18,7 +18,7 @@ from evslam.multiview.two_view import two_view_hypotheses
 from evslam.settings_tracking import BootstrapConfig, MoversConfig
 from evslam.tracking.hulls import core_of, num_cells, within_hull
 from evslam.tracking.start import Candidate, Sightings, refine
-from evslam.tracking.turning import turning_together
+from evslam.tracking.turning import turning_within
 from evslam.types import PointFrame
 
 _POLISH = BundleSettings(scale_px=1.0, max_iterations=6, tolerance=1e-5)
@@ -67,10 +67,13 @@ class BodySearch:
         ids, here, there = np.intersect1d(first.ids, last.ids, assume_unique=True, return_indices=True)
         if len(ids) < 2 * self.config.min_tracks:
             return None
+        turns = turning_within(first.bearing[here], last.bearing[there], self.focal, self.config.turn_px)
+        turns = [turning for turning in turns if (~turning).sum() >= self.config.min_tracks]
+        if not turns:
+            return None
         sightings = Sightings.of(frames, min(self.start.min_views, len(frames)), self.start.crowd_px / self.focal)
         tried: list[np.ndarray] = []
-        for limit_px in self.config.turn_px:
-            turning = turning_together(first.bearing[here], last.bearing[there], self.focal, limit_px)
+        for turning in turns:
             part = self._part(sightings, ids[~turning])
             if part is None or any((part == other).all() for other in tried):
                 continue
