@@ -53,7 +53,8 @@ def judge_start(online: Trajectory, truth: Trajectory, start_us: int) -> dict[st
     part = online.t_us <= first + round(START_S * 1e6)
     position = position_error(Trajectory(online.t_us[part], online.poses[part]), truth)
     error = (position.get("ate_sim3") or {}).get("rmse")
-    share = None if error is None else 100 * error / position["null"]["rmse"]
+    null = position["null"]["rmse"]
+    share = 100 * error / null if error is not None and null else None  # a camera that turns only has no null
     return {"wait_s": float(first - start_us) * 1e-6, "right": is_right(position), "percent_of_null": share}
 
 

@@ -122,9 +122,9 @@ class BootstrapConfig:
         min_in_front_share: of the points that must lie in front of all cameras.
         min_angle_deg: median angle between the rays of a point.
         max_sigma: standard deviation of the direction of motion, rad.
-        sure_factor: a candidate that is so many times above both ratios is accepted at once; ...
-        confirm_s: ... another once a second one, found so much later, ...
-        confirm_deg: ... parts from its path by no more than this angle.
+        sure_factor: a candidate so many times above both ratios and `min_common` is accepted at once; ...
+        confirm_s, confirm_deg: ... another once one found so much later parts from its path by no more than this angle.
+        patience_s: after so long, one needs no confirmation that is as far above `min_common` and `min_duration_s`.
         verify_s: after a start, others are looked for so long, and a map that is lost is given up; ...
         max_deviation: ... one that parts by more, as a share of its extent, replaces it.
     """
@@ -153,6 +153,7 @@ class BootstrapConfig:
     sure_factor: float
     confirm_s: float
     confirm_deg: float
+    patience_s: float
     verify_s: float
     max_deviation: float
 

@@ -18,7 +18,7 @@ from evslam.tracking.start import Candidate, Sightings
 from evslam.types import PointFrame
 
 _WIDER = 1.5  # triangulation angle of a later start over that of the first, for it to settle the matter
-_STATE = ("bootstrap", "num_attempts", "path", "verify_until_us", "angle_deg", "sigma")
+_STATE = ("bootstrap", "num_attempts", "path", "since_us", "verify_until_us", "angle_deg", "sigma")
 _CLASSES = (Bootstrap, BootstrapConfig, Candidate, Sightings, Turns, Observations, PointFrame)
 
 
@@ -33,12 +33,14 @@ class Starting:
     Attributes:
         num_attempts: how often solutions were compared.
         path: poses since the first camera of the start, while it is verified.
+        since_us: since when there is no map; None before the first frame without one.
     """
 
     def __init__(self, config: BootstrapConfig, focal: float, gyro: Gyro | None) -> None:
         self.config, self.focal, self.gyro = config, focal, gyro
         self.bootstrap, self.num_attempts = Bootstrap(config, focal), 0
         self.path: TimedPoses = []
+        self.since_us: int | None = None
         self.verify_until_us, self.angle_deg, self.sigma = 0, 0.0, 0.0
 
     def state_dict(self) -> dict[str, Any]:
@@ -57,15 +59,17 @@ class Starting:
             self.bootstrap.remember(frame)
 
     def look(self, frame: PointFrame) -> Start | None:
-        """One more frame before there is a map; the start, once one is sure."""
-        start = self._try(frame)
+        """One more frame before there is a map; the start, once one is sure. After a long wait, one that later starts
+        may refute is better than none."""
+        self.since_us = frame.t_us if self.since_us is None else self.since_us
+        start = self._try(frame, in_need=frame.t_us > self.since_us + 1e6 * self.config.patience_s)
         if start is not None:
             self.verify_until_us = frame.t_us + round(1e6 * self.config.verify_s)
         return start
 
     def begin(self, start: Start, poses: np.ndarray) -> None:
         """A start was taken, with these poses T_cam_world (C, 4, 4) in the world."""
-        self.angle_deg, self.sigma = start.diagnosis.angle_deg, start.diagnosis.sigma
+        self.since_us, self.angle_deg, self.sigma = None, start.diagnosis.angle_deg, start.diagnosis.sigma
         self.path = [(frame.t_us, pose) for frame, pose in zip(start.frames, poses, strict=True)]
 
     def follow(self, t_us: int, T_cam_world: np.ndarray) -> None:
@@ -93,8 +97,8 @@ class Starting:
             self.settle()
         return None
 
-    def _try(self, frame: PointFrame) -> Start | None:
+    def _try(self, frame: PointFrame, *, in_need: bool = False) -> Start | None:
         before = self.bootstrap.num_attempts
-        start = self.bootstrap.add(frame, self.gyro)
+        start = self.bootstrap.add(frame, self.gyro, in_need=in_need)
         self.num_attempts += self.bootstrap.num_attempts - before
         return start

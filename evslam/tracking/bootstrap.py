@@ -96,12 +96,14 @@ class Bootstrap:
         self.last_try_us: int | None = None
         self.num_attempts, self.reason, self.parallax_deg = 0, "no frames yet", 0.0
 
-    def add(self, frame: PointFrame, gyro: Gyro | None = None) -> Start | None:
+    def add(self, frame: PointFrame, gyro: Gyro | None = None, *, in_need: bool = False) -> Start | None:
         """One more frame; a start as soon as one is sure.
 
         Args:
             frame: points of the moment, later than all before.
             gyro: tells the rotation between frames; None does without.
+            in_need: a start of many tracks over a long stretch, which nothing speaks against, does without
+                confirmation.
         """
         config = self.config
         self.remember(frame)
@@ -110,7 +112,7 @@ class Bootstrap:
         if frame.t_us - self.last_try_us < config.interval_s * 1e6:
             return None
         self.last_try_us = frame.t_us
-        return self._try(frame, gyro)
+        return self._try(frame, gyro, in_need=in_need)
 
     def remember(self, frame: PointFrame) -> None:
         """One more frame, without a try."""
@@ -130,7 +132,7 @@ class Bootstrap:
         while self.frames[0].t_us < references[0].t_us:
             self.frames.popleft()
 
-    def _try(self, frame: PointFrame, gyro: Gyro | None) -> Start | None:
+    def _try(self, frame: PointFrame, gyro: Gyro | None, *, in_need: bool) -> Start | None:
         config, reference = self.config, self.references[0]
         _, rows, now = np.intersect1d(reference.ids, frame.ids, assume_unique=True, return_indices=True)
         if len(rows) < config.min_common:
@@ -160,7 +162,8 @@ class Bootstrap:
         if doubt:
             return self._refuse(doubt)
         best = candidates[0]
-        if _is_sure(diagnosis, config) or any(self._confirms(best, earlier) for earlier in self.passed):
+        is_sure = _is_sure(diagnosis, config) or (in_need and _is_broad(diagnosis, config))
+        if is_sure or any(self._confirms(best, earlier) for earlier in self.passed):
             return _as_start(best, diagnosis, config)
         self.passed.append(best)
         self.reason = "a start waits for its confirmation: move on"
@@ -243,6 +246,15 @@ def _is_sure(diagnosis: Diagnosis, config: BootstrapConfig) -> bool:
     return (
         diagnosis.rival_ratio > config.sure_factor * config.min_rival_ratio
         and diagnosis.rotation_ratio > config.sure_factor * config.min_rotation_ratio
+        and diagnosis.num_points > config.sure_factor * config.min_common
+    )
+
+
+def _is_broad(diagnosis: Diagnosis, config: BootstrapConfig) -> bool:
+    """Whether a start rests on many tracks over a long stretch: few tracks that a fast turn leaves may feign one."""
+    return (
+        diagnosis.num_points > config.sure_factor * config.min_common
+        and diagnosis.duration_s > config.sure_factor * config.min_duration_s
     )
 
 

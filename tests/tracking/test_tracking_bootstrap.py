@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from point_scenes import FOCAL, Motion, direction_error_deg, first_start, joined, room, tracks, wall
 
 from evslam.config import load_config
 from evslam.multiview.crowding import area_weight
-from evslam.tracking.bootstrap import Bootstrap, deviation
+from evslam.tracking.bootstrap import Bootstrap, Start, deviation
 from evslam.types import PointFrame
 
 CONFIG = load_config().bootstrap
@@ -76,6 +78,32 @@ def test_a_path_agrees_with_itself_at_another_scale_and_not_with_another() -> No
     assert deviation(seen[0], t_us, seen[1], t_us) < 1e-9
     assert deviation(seen[0][1:5], t_us[1:5], seen[1], t_us) < 1e-9
     assert deviation(seen[0], t_us, seen[2], t_us) > 0.5
+
+
+def started_in_need(bootstrap: Bootstrap, frames: list[PointFrame]) -> Start | None:
+    return next((start for frame in frames if (start := bootstrap.add(frame, in_need=True)) is not None), None)
+
+
+def test_in_need_a_start_of_many_tracks_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evslam.tracking.bootstrap._is_sure", lambda *_: False)
+    rng, alone = np.random.default_rng(7), replace(CONFIG, confirm_s=1e3)
+    frames = tracks(room(rng), ASIDE, rng, seconds=2.0)
+    assert first_start(Bootstrap(alone, FOCAL), frames) is None
+    start = started_in_need(Bootstrap(alone, FOCAL), frames)
+    assert start is not None
+    assert direction_error_deg(start, ASIDE) < 5
+    assert start.diagnosis.duration_s > CONFIG.sure_factor * CONFIG.min_duration_s
+    few = tracks(room(rng, 45), ASIDE, rng, seconds=2.0)
+    assert started_in_need(Bootstrap(alone, FOCAL), few) is None
+
+
+def test_few_tracks_are_never_sure_at_once() -> None:
+    rng = np.random.default_rng(8)
+    frames = tracks(room(rng, 45), ASIDE, rng, seconds=2.0)
+    assert first_start(Bootstrap(replace(CONFIG, confirm_s=1e3), FOCAL), frames) is None
+    start = first_start(Bootstrap(CONFIG, FOCAL), frames)
+    assert start is not None
+    assert direction_error_deg(start, ASIDE) < 8
 
 
 def test_few_points_are_told_to_the_user() -> None:
