@@ -62,6 +62,16 @@ def test_no_pose_is_no_start(truth: Trajectory) -> None:
     assert "at least 3 are needed" in position_error(nothing, truth)["reason"]
 
 
+def test_a_start_of_a_camera_that_only_turns_is_wrong_and_has_no_share_of_null() -> None:
+    t_us = np.arange(0, 2_000_000, 10_000)
+    still = Trajectory(t_us, np.tile([0.0, 0, 0, 0, 0, 0, 1], (len(t_us), 1)))
+    rng = np.random.default_rng(0)
+    wandering = np.column_stack([rng.normal(0, 1, (len(t_us), 3)), still.quaternion])
+    start = judge_start(Trajectory(t_us, wandering), still, 0)
+    assert start["right"] is False
+    assert start["percent_of_null"] is None
+
+
 def test_right_is_under_a_quarter_of_null() -> None:
     def position(error: float | None) -> dict:
         return {"null": {"rmse": 0.4}, "ate_sim3": {"rmse": error}}
