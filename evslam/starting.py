@@ -78,8 +78,8 @@ class Starting:
             self.path.append((t_us, T_cam_world))
 
     def settle(self) -> None:
-        """There is no more doubt about the start."""
-        self.verify_until_us = 0
+        """There is a map, and no more doubt about its start."""
+        self.since_us, self.verify_until_us = None, 0
 
     def refuting(self, frame: PointFrame) -> Start | None:
         """For some time after a start, others are looked for over longer baselines; one that is surer and tells

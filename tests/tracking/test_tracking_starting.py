@@ -52,6 +52,15 @@ def test_after_a_start_it_begins_to_wait_anew() -> None:
     assert 5.6 < 1e-6 * found_us < 5.8
 
 
+def test_a_camera_that_was_found_in_a_map_waits_for_nothing() -> None:
+    starting, frames = Starting(replace(CONFIG, patience_s=0.6), FOCAL, None), moving()
+    assert first_us(starting, frames[:50]) is None
+    starting.settle()
+    found_us = first_us(starting, frames[50:])
+    assert found_us is not None
+    assert 1.1 < 1e-6 * found_us < 1.3
+
+
 def test_looking_for_objects_anew_does_not_make_it_wait_longer() -> None:
     starting, frames = Starting(replace(CONFIG, patience_s=0.6), FOCAL, None), moving()
     assert first_us(starting, frames[:50]) is None
