@@ -6,10 +6,9 @@ import numpy as np
 
 from evslam.backend.place_search import look_of
 from evslam.backend.window import adjust_window, choose_window
-from evslam.beside import two_at_a_time
 from evslam.config import Config
 from evslam.mapping.edge_image import EdgeImager
-from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
+from evslam.mapping.edge_tracks import link_edges, sweep_keyframes
 from evslam.mapping.landmarks import add_new_landmarks
 from evslam.multiview.keyframe import Keyframe
 from evslam.multiview.sparse_map import SparseMap
@@ -41,7 +40,7 @@ def grow(map_: SparseMap, imager: EdgeImager, config: Config) -> None:
     add_new_landmarks(map_, imager.canvas, config.landmark)
     swept = [len(map_.keyframes) - 1 - before for before in config.link.resweep]
     swept = [index for index in swept if index >= map_.num_given]
-    two_at_a_time(lambda index: sweep_keyframe(map_, index, imager, config.link), swept)
+    sweep_keyframes(map_, swept, imager, config.link)
     window = choose_window(map_, config.window)
     links = link_edges(map_, window.views, window.is_free, imager, config.link)
     adjust_window(map_, window, imager.canvas.focal, config.window, links)

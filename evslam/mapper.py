@@ -20,7 +20,7 @@ from evslam.looping import LoopCloser
 from evslam.mapping.covisibility import Sightlines, covisible
 from evslam.mapping.edge_image import EdgeImager, inverse_depth_grid
 from evslam.mapping.edge_pose import EdgeHost
-from evslam.mapping.edge_tracks import sweep_keyframe
+from evslam.mapping.edge_tracks import sweep_keyframes
 from evslam.multiview.edges import EdgeImage
 from evslam.multiview.keyframe import Keyframe, rows_of
 from evslam.multiview.sparse_map import MAP_CLASSES, SparseMap
@@ -110,8 +110,7 @@ class Mapper:
             show(keyframe, frame, self.imager, self.config)
         window = choose_window(self.map, self.config.window)
         adjust_window(self.map, window, self.imager.canvas.focal, self.config.window)
-        for index in range(len(self.map.keyframes)):
-            sweep_keyframe(self.map, index, self.imager, self.config.link)
+        sweep_keyframes(self.map, range(len(self.map.keyframes)), self.imager, self.config.link)
         self._show()
 
     def adopt(self, map_: SparseMap) -> None:

@@ -11,14 +11,13 @@ import numpy as np
 from evslam.backend.loop_closure import Loop, close_loops, find_loops
 from evslam.backend.refinement import refine_map
 from evslam.backward import map_backwards
-from evslam.beside import two_at_a_time
 from evslam.config import Config
 from evslam.frame_poses import placed_frames
 from evslam.geometry.canvas import Canvas
 from evslam.mapping.edge_ascent import climb_edges
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_match import match_edges
-from evslam.mapping.edge_tracks import edges_agree, link_edges, sweep_keyframe
+from evslam.mapping.edge_tracks import edges_agree, link_edges, sweep_keyframes
 from evslam.mapping.held_out import Agreement, agreement, held_out
 from evslam.multiview.bundle import BundleResult
 from evslam.multiview.edge_links import EdgeLinks
@@ -66,7 +65,7 @@ def refine(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config
         config: resolved configuration.
     """
     map_backwards(map_, frames, imager, config)
-    two_at_a_time(lambda index: sweep_keyframe(map_, index, imager, config.link), range(len(map_.keyframes)))
+    sweep_keyframes(map_, range(len(map_.keyframes)), imager, config.link)
     loops: list[Loop] = []
     if config.loop.use:
 

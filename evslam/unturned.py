@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from evslam.config import Config
 from evslam.geometry.rigid import inverse
 from evslam.mapping.edge_image import EdgeImager
-from evslam.mapping.edge_tracks import sweep_keyframe
+from evslam.mapping.edge_tracks import sweep_keyframes
 from evslam.multiview.bundle import BundleResult
 from evslam.multiview.sparse_map import SparseMap
 
@@ -44,8 +44,7 @@ def without_turning(
     still = map_.copy()
     _straighten(still)
     adjust(still)
-    for index in range(len(still.keyframes)):  # the depth of edges came of poses that turned
-        sweep_keyframe(still, index, imager, config.link)
+    sweep_keyframes(still, range(len(still.keyframes)), imager, config.link)  # their depth came of poses that turned
     results = adjust(still)
     if not results or len(results[-1].error_px) < _AS_MANY * len(free[-1].error_px):
         return None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from evslam.beside import two_at_a_time
 from evslam.geometry.rigid import inverse
 from evslam.mapping.covisibility import Sightlines, covisible
 from evslam.mapping.edge_image import EdgeImager
@@ -41,6 +42,11 @@ def sweep_keyframe(map_: SparseMap, index: int, imager: EdgeImager, config: Link
     span = sweep_range(1 / depth, imager.config.range_factor)
     found = sweep_edges(imager, host.image, [image for image, _ in views], poses, span)
     host.edges = spread(found, imager.config.cell_px, imager.config.max_points)
+
+
+def sweep_keyframes(map_: SparseMap, indices: Iterable[int], imager: EdgeImager, config: LinkConfig) -> None:
+    """The same for some keyframes, two at a time."""
+    two_at_a_time(lambda index: sweep_keyframe(map_, index, imager, config), indices)
 
 
 def _revisits(map_: SparseMap) -> defaultdict[int, list[int]]:

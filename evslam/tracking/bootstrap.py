@@ -162,8 +162,9 @@ class Bootstrap:
         if doubt:
             return self._refuse(doubt)
         best = candidates[0]
-        is_sure = _is_sure(diagnosis, config) or (in_need and _is_broad(diagnosis, config))
-        if is_sure or any(self._confirms(best, earlier) for earlier in self.passed):
+        if _stands_alone(diagnosis, config, in_need=in_need) or any(
+            self._confirms(best, earlier) for earlier in self.passed
+        ):
             return _as_start(best, diagnosis, config)
         self.passed.append(best)
         self.reason = "a start waits for its confirmation: move on"
@@ -241,20 +242,19 @@ def doubt_of(diagnosis: Diagnosis, config: BootstrapConfig) -> str:
     return next((words for passed, words in checks if not passed), "")
 
 
+def _stands_alone(diagnosis: Diagnosis, config: BootstrapConfig, *, in_need: bool) -> bool:
+    """Whether a start that passes needs no confirmation: it rests on many tracks (the few that a fast turn leaves may
+    feign one), and is sure, or at least long where one is needed."""
+    is_long = diagnosis.duration_s > config.sure_factor * config.min_duration_s
+    has_many = diagnosis.num_points > config.sure_factor * config.min_common
+    return has_many and (_is_sure(diagnosis, config) or (in_need and is_long))
+
+
 def _is_sure(diagnosis: Diagnosis, config: BootstrapConfig) -> bool:
-    """Whether a start that passes is so far from every other explanation that it needs no confirmation."""
+    """Whether a start is far from every other explanation."""
     return (
         diagnosis.rival_ratio > config.sure_factor * config.min_rival_ratio
         and diagnosis.rotation_ratio > config.sure_factor * config.min_rotation_ratio
-        and diagnosis.num_points > config.sure_factor * config.min_common
-    )
-
-
-def _is_broad(diagnosis: Diagnosis, config: BootstrapConfig) -> bool:
-    """Whether a start rests on many tracks over a long stretch: few tracks that a fast turn leaves may feign one."""
-    return (
-        diagnosis.num_points > config.sure_factor * config.min_common
-        and diagnosis.duration_s > config.sure_factor * config.min_duration_s
     )
 
 

@@ -10,21 +10,17 @@ _MIN_TRACKS = 3
 _CELL_PX = 40.0  # places count once each, however many tracks they have
 
 
-def turning_together(before: np.ndarray, after: np.ndarray, focal: float, limit_px: float) -> np.ndarray:
-    """The tracks (N,) bool, in as many places of the image as possible, that one rotation explains up to some pixels.
+def turning_together(
+    before: np.ndarray, after: np.ndarray, focal: float, limits_px: tuple[float, ...]
+) -> list[np.ndarray]:
+    """The tracks (N,) bool, in as many places of the image as possible, that one rotation explains up to some pixels;
+    for each of some limits, at little more than the cost of one.
 
     Args:
         before, after: (N, 2) bearings in two views.
         focal: pixels per unit of bearing.
-        limit_px: how far a track may be off.
+        limits_px: how far a track may be off.
     """
-    return turning_within(before, after, focal, (limit_px,))[0]
-
-
-def turning_within(
-    before: np.ndarray, after: np.ndarray, focal: float, limits_px: tuple[float, ...]
-) -> list[np.ndarray]:
-    """The same for each of some limits, at little more than the cost of one."""
     a, b = _rays(before), _rays(after)
     pairs = np.random.default_rng(0).integers(0, len(a), (_NUM_ROTATIONS, 2))
     pairs = pairs[np.linalg.norm(np.cross(a[pairs[:, 0]], a[pairs[:, 1]]), axis=1) > _MIN_SINE]

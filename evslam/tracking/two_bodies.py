@@ -18,7 +18,7 @@ from evslam.multiview.two_view import two_view_hypotheses
 from evslam.settings_tracking import BootstrapConfig, MoversConfig
 from evslam.tracking.hulls import core_of, num_cells, within_hull
 from evslam.tracking.start import Candidate, Sightings, refine
-from evslam.tracking.turning import turning_within
+from evslam.tracking.turning import turning_together
 from evslam.types import PointFrame
 
 _POLISH = BundleSettings(scale_px=1.0, max_iterations=6, tolerance=1e-5)
@@ -67,7 +67,7 @@ class BodySearch:
         ids, here, there = np.intersect1d(first.ids, last.ids, assume_unique=True, return_indices=True)
         if len(ids) < 2 * self.config.min_tracks:
             return None
-        turns = turning_within(first.bearing[here], last.bearing[there], self.focal, self.config.turn_px)
+        turns = turning_together(first.bearing[here], last.bearing[there], self.focal, self.config.turn_px)
         turns = [turning for turning in turns if (~turning).sum() >= self.config.min_tracks]
         if not turns:
             return None

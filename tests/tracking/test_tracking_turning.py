@@ -24,7 +24,7 @@ def test_a_dense_object_with_most_of_the_tracks_does_not_win(seed: int) -> None:
     before = np.concatenate([scene, body])
     after = turned(before, (0.05, -0.1, 0.2)) + rng.normal(0, 0.3 / FOCAL, before.shape)
     after[50:] += (0.15, -0.05)
-    found = turning_together(before, after, FOCAL, 4.0)
+    (found,) = turning_together(before, after, FOCAL, (4.0,))
     assert found[:50].all()
     assert not found[50:].any()
 
@@ -33,9 +33,9 @@ def test_parallax_up_to_the_limit_turns_along() -> None:
     rng = np.random.default_rng(0)
     before = rng.uniform(-0.5, 0.5, (80, 2))
     parallax = rng.uniform(-3, 3, (80, 1)) * (1.0, 0.0) / FOCAL
-    assert turning_together(before, turned(before, (0.1, 0.0, 0.0)) + parallax, FOCAL, 6.0).all()
+    assert turning_together(before, turned(before, (0.1, 0.0, 0.0)) + parallax, FOCAL, (6.0,))[0].all()
 
 
 def test_tracks_in_one_place_tell_no_rotation() -> None:
     before = np.zeros((5, 2)) + 1e-3 * np.arange(5)[:, None]
-    assert turning_together(before, before + 1.0, FOCAL, 1.0).all()
+    assert turning_together(before, before + 1.0, FOCAL, (1.0,))[0].all()
