@@ -66,17 +66,26 @@ class Atlas:
 
     def put_away(self, map_: SparseMap, frames: list[PointFrame], num_unsure: int) -> None:
         """Tracking was lost; in so many of the last frames, tracks that the map knows followed something else."""
-        sure = max(len(frames) - num_unsure, 0)
-        self.segments.append(Segment(map_, frames[:sure] + [without_known(frame, map_) for frame in frames[sure:]]))
+        first = max(len(frames) - num_unsure, 0)
+        sure, unsure = frames[:first], frames[first:]
+        self.segments.append(Segment(map_, sure + [without_known(frame, map_) for frame in unsure], unsure))
         self._seek()
 
-    def give_up(self, since_us: int) -> list[PointFrame]:
-        """Forget maps that began after a time; returns their frames."""
-        gone = [each for each in self.segments if not each.map.num_given and each.map.keyframes[0].t_us > since_us]
+    def give_up(self, since_us: int, young_us: int) -> list[PointFrame]:
+        """Forget the last maps, as long as each began after a time or was lost so young, in microseconds.
+
+        Returns:
+            What was tracked in them, in the order of time.
+        """
+        gone: list[Segment] = []
+        while self.segments and not self.segments[-1].map.num_given:
+            first, last = (self.segments[-1].map.keyframes[k].t_us for k in (0, -1))
+            if first <= since_us and last > first + young_us:
+                break
+            gone.append(self.segments.pop())
         if gone:
-            self.segments = [each for each in self.segments if not any(each is other for other in gone)]
             self._seek()
-        return [frame for each in gone for frame in each.frames]
+        return [frame for each in gone[::-1] for frame in each.tracked()]
 
     def take_out(self, found: Return, here: tuple[SparseMap, PointPose | None] | None) -> Segment | None:
         """The segment in whose map the camera was found; the map knows the tracks from now on.

@@ -126,15 +126,15 @@ class Odometry:
         return lambda t_us, half_s: Around(*events(t_us, half_s), self.movers.hidden(t_us))
 
     def _heed_movers(self, t_us: int) -> None:
-        """Look for objects that move. A map that follows one is given up; so are those that began shortly before the
-        first one was found; a start is looked for anew without it."""
+        """Look for objects that move. A map that follows one is given up; so are those before the first one was found
+        that were never old enough to be sure; a start is looked for anew without it."""
         found = self.movers.look(is_tracked=self.is_started)
         if found is None:
             return
-        young_us, is_wrong = t_us - round(1e6 * self.config.movers.young_s), found.follows
+        young_us, is_wrong = round(1e6 * self.config.movers.young_s), found.follows
         if found.is_first:
-            is_wrong |= self.is_started and self.mapper.map.keyframes[0].t_us > young_us
-            self.frames = self.movers.cleared(self.atlas.give_up(young_us) + self.frames)
+            is_wrong |= self.is_started and self.mapper.map.keyframes[0].t_us > t_us - young_us
+            self.frames = self.movers.cleared(self.atlas.give_up(t_us - young_us, young_us) + self.frames)
         if is_wrong if self.is_started else found.is_new:
             self.mapper.wait()
             self.is_started = False

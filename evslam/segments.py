@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,10 +31,16 @@ class Segment:
     Attributes:
         map: keyframes, landmarks, edges.
         frames: from the first attempt to start to the end; of this recording alone.
+        unsure: the last of them as they were tracked, with what followed something else than the map.
     """
 
     map: SparseMap
     frames: list[PointFrame]
+    unsure: list[PointFrame] = field(default_factory=list)
+
+    def tracked(self) -> list[PointFrame]:
+        """The frames as they were tracked."""
+        return self.frames[: len(self.frames) - len(self.unsure)] + self.unsure
 
 
 def placed_start(start: Start, origin: np.ndarray, segments: list[Segment]) -> tuple[np.ndarray, np.ndarray]:
