@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evslam.backend.loop_closure import Loop, close_loops, find_loops
-from evslam.backend.refinement import refine_map
+from evslam.backend.refinement import ALL, Scope, refine_map
 from evslam.backward import map_backwards
 from evslam.config import Config
 from evslam.frame_poses import placed_frames
@@ -22,8 +22,9 @@ from evslam.mapping.held_out import Agreement, agreement, held_out
 from evslam.multiview.bundle import BundleResult
 from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.sparse_map import SparseMap
+from evslam.retrace import retraced
 from evslam.types import PointFrame, PointMap
-from evslam.unturned import turned_deg, without_turning
+from evslam.unturned import without_turning
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Refinement:
         loops_found: between its keyframes; loops_closed: those that its pose graph agreed with.
         status: of the adjustment: "accepted", "rejected" (held-out edges agree worse: the map is as it was before it),
             or "unchecked" (too few of them to tell: it stands).
+        is_retraced: the way to where it began was found anew, see `evslam.retrace`.
         is_unturned: the camera is taken not to turn, see `evslam.unturned`.
         held_out: how held-out edges agree.
         costs: of each stretch and round, the status of the solver, and the cost at the start and after each step.
@@ -44,6 +46,7 @@ class Refinement:
     loops_found: int
     loops_closed: int
     status: str
+    is_retraced: bool
     is_unturned: bool
     held_out: Agreement
     costs: list[tuple[str, tuple[float, ...]]]
@@ -51,8 +54,8 @@ class Refinement:
     def figures(self) -> dict[str, Any]:
         """For metrics.json."""
         costs = [{"status": status, "cost": cost} for status, cost in self.costs]
-        told = {"status": self.status, "is_unturned": self.is_unturned, "held_out_edges": asdict(self.held_out)}
-        return told | {"adjustments": costs}
+        told = {"status": self.status, "is_retraced": self.is_retraced, "is_unturned": self.is_unturned}
+        return told | {"held_out_edges": asdict(self.held_out), "adjustments": costs}
 
 
 def refine(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config: Config) -> Refinement:
@@ -64,45 +67,57 @@ def refine(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config
         imager: canvas, and how edges are found.
         config: resolved configuration.
     """
+    start_us = map_.keyframes[min(config.bootstrap.num_frames, len(map_.keyframes)) - 1].t_us
     map_backwards(map_, frames, imager, config)
     sweep_keyframes(map_, range(len(map_.keyframes)), imager, config.link)
-    loops: list[Loop] = []
-    if config.loop.use:
-
-        def agree(old: int, new: int) -> bool:
-            return edges_agree(map_, old, new, imager, config.link)
-
-        loops = find_loops(map_, imager.canvas, config.places, config.loop, config.seed, agree)
-    closed = close_loops(map_, loops, imager.canvas, config.loop) if loops else []
+    loops, closed = _close(map_, imager, config)
     rounds = config.refine.rounds + bool(closed)  # a bent map needs one more
+
+    def adjust(some: SparseMap, scope: Scope = ALL) -> list[BundleResult]:
+        return _adjust(some, imager, config, rounds, scope)
+
     before, kept = held_out(map_, imager, config.refine.held_out), map_.copy()
-    results = _adjust(map_, imager, config, rounds)
+    results = adjust(map_)
     judged = agreement(before, held_out(map_, imager, config.refine.held_out))
     status = judged.verdict(config.refine.min_held_out, config.refine.max_growth)
-    still = None
+    is_retraced = is_unturned = False
     if status == "rejected":
         map_.restore(kept)
         log.warning("the adjustment of the map is taken back: it makes edges held out of it agree worse, %s", judged)
     else:
-        still = without_turning(map_, imager, config, results, lambda it: _adjust(it, imager, config, rounds, False))
-    if still is not None:
-        log.info("the camera turned by %.1f degrees at most: it is taken not to have turned at all", turned_deg(map_))
-        map_.restore(still)
+        again = retraced(map_, start_us, frames, imager, config, adjust)
+        if again is not None:
+            map_.restore(again)
+            results, is_retraced = adjust(map_), True
+        still = without_turning(map_, imager, config, results, adjust)
+        if still is not None:
+            map_.restore(still)
+            is_unturned = True
     costs = [(each.status, each.history) for each in results]
-    return Refinement(len(loops), len(closed), status, still is not None, judged, costs)
+    return Refinement(len(loops), len(closed), status, is_retraced, is_unturned, judged, costs)
 
 
-def _adjust(
-    map_: SparseMap, imager: EdgeImager, config: Config, rounds: int, may_turn: bool = True
-) -> list[BundleResult]:
-    """All keyframes; edges pull as configured."""
+def _close(map_: SparseMap, imager: EdgeImager, config: Config) -> tuple[list[Loop], list[Loop]]:
+    """Loops that are found between keyframes of a map, which is changed in place, and those that could be closed."""
+    if not config.loop.use:
+        return [], []
+
+    def agree(old: int, new: int) -> bool:
+        return edges_agree(map_, old, new, imager, config.link)
+
+    loops = find_loops(map_, imager.canvas, config.places, config.loop, config.seed, agree)
+    return loops, close_loops(map_, loops, imager.canvas, config.loop) if loops else []
+
+
+def _adjust(map_: SparseMap, imager: EdgeImager, config: Config, rounds: int, scope: Scope) -> list[BundleResult]:
+    """Some or all keyframes; edges pull as configured."""
     look = climb_edges if config.refine.edges == "dense" else match_edges
     links, limits = replace(config.link, weight=config.refine.edge_weight), replace(config.refine, rounds=rounds)
 
     def link(views: list[int], is_free: np.ndarray) -> EdgeLinks | None:
         return link_edges(map_, views, is_free, imager, links, look)
 
-    return refine_map(map_, link, imager.canvas.focal, config.window, limits, may_turn=may_turn)
+    return refine_map(map_, link, imager.canvas.focal, config.window, limits, scope)
 
 
 def final_poses(

@@ -66,6 +66,7 @@ class RefineConfig:
             adjustment is judged by what they see.
         min_held_out: edges found there without which it is not judged.
         max_growth: factor by which their offset may grow before the adjustment is taken back.
+        max_retraced_cost: another way to where the map began is taken that costs so many times as much at most.
         unturned_deg: a camera that has turned less than this may not have turned at all ...
         max_unturned_cost: ... if that explains as much, at so many times the cost at most.
     """
@@ -78,6 +79,7 @@ class RefineConfig:
     held_out: tuple[int, ...]
     min_held_out: int
     max_growth: float
+    max_retraced_cost: float
     unturned_deg: float
     max_unturned_cost: float
 

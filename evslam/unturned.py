@@ -7,11 +7,13 @@ Where the map can be explained about as well by a camera that never turns, that 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from evslam.backend.refinement import Scope
 from evslam.config import Config
 from evslam.geometry.rigid import inverse
 from evslam.mapping.edge_image import EdgeImager
@@ -19,7 +21,10 @@ from evslam.mapping.edge_tracks import sweep_keyframes
 from evslam.multiview.bundle import BundleResult
 from evslam.multiview.sparse_map import SparseMap
 
+log = logging.getLogger(__name__)
+
 _AS_MANY = 0.95  # of the observations
+_STILL = Scope(may_turn=False)
 
 
 def without_turning(
@@ -27,7 +32,7 @@ def without_turning(
     imager: EdgeImager,
     config: Config,
     free: list[BundleResult],
-    adjust: Callable[[SparseMap], list[BundleResult]],
+    adjust: Callable[[SparseMap, Scope], list[BundleResult]],
 ) -> SparseMap | None:
     """The map of a camera that does not turn, if that explains as much as `map_`; None if not.
 
@@ -36,20 +41,23 @@ def without_turning(
         imager: canvas, and how edges are found.
         config: limits, in its section `refine`.
         free: the results of that adjustment, one a round.
-        adjust: adjusts all of a map, keeping its keyframes' rotations.
+        adjust: adjusts a map.
     """
     limits = config.refine
     if not free or map_.num_given or turned_deg(map_) > limits.unturned_deg:
         return None
     still = map_.copy()
     _straighten(still)
-    adjust(still)
+    adjust(still, _STILL)
     sweep_keyframes(still, range(len(still.keyframes)), imager, config.link)  # their depth came of poses that turned
-    results = adjust(still)
+    results = adjust(still, _STILL)
     if not results or len(results[-1].error_px) < _AS_MANY * len(free[-1].error_px):
         return None
     cost, free_cost = (each[-1].cost / len(each[-1].error_px) for each in (results, free))
-    return still if cost <= limits.max_unturned_cost * free_cost else None
+    if cost > limits.max_unturned_cost * free_cost:
+        return None
+    log.info("the camera turned by %.1f degrees at most: it is taken not to have turned at all", turned_deg(map_))
+    return still
 
 
 def turned_deg(map_: SparseMap) -> float:

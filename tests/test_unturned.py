@@ -12,7 +12,7 @@ from map_scenes import project
 from scipy.spatial.transform import Rotation
 
 from evslam import reconstruction
-from evslam.backend.refinement import refine_map
+from evslam.backend.refinement import ALL, Scope, refine_map
 from evslam.config import load_config
 from evslam.mapping.edge_match import match_edges
 from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
@@ -54,25 +54,21 @@ def turned(by_deg: float, x: float, y: float) -> np.ndarray:
     return pose @ scene.moved(-x, -y)
 
 
-def adjusted(map_: SparseMap, *, may_turn: bool) -> list[BundleResult]:
+def adjusted(map_: SparseMap, scope: Scope = ALL) -> list[BundleResult]:
     """As `evslam.reconstruction` does it."""
 
     def link(views: list[int], is_free: np.ndarray) -> object:
         return link_edges(map_, views, is_free, IMAGER, CONFIG.link, match_edges)
 
-    return refine_map(map_, link, scene.CAMERA.fx, CONFIG.window, CONFIG.refine, may_turn=may_turn)  # type: ignore[arg-type]
-
-
-def held(map_: SparseMap) -> list[BundleResult]:
-    return adjusted(map_, may_turn=False)
+    return refine_map(map_, link, scene.CAMERA.fx, CONFIG.window, CONFIG.refine, scope)  # type: ignore[arg-type]
 
 
 def test_a_camera_on_a_rail_is_found_not_to_turn() -> None:
     told = [0.0, 0.2, -0.3, 0.1, 0.4, -0.2, 0.3]
     map_ = rail_map([0.0] * 7, told)
-    free = adjusted(map_, may_turn=True)
+    free = adjusted(map_)
     before = [keyframe.T_cam_world.copy() for keyframe in map_.keyframes]
-    still = without_turning(map_, IMAGER, CONFIG, free, held)
+    still = without_turning(map_, IMAGER, CONFIG, free, adjusted)
     assert still is not None
     assert turned_deg(still) < 1e-9
     for keyframe, pose in zip(map_.keyframes, before, strict=True):
@@ -86,18 +82,18 @@ def test_a_camera_on_a_rail_is_found_not_to_turn() -> None:
 def test_a_camera_that_turns_a_little_keeps_its_turns(last_deg: float) -> None:
     turns = [last_deg * k / 6 for k in range(7)]
     map_ = rail_map(turns, turns)
-    free = adjusted(map_, may_turn=True)
+    free = adjusted(map_)
     assert turned_deg(map_) == pytest.approx(last_deg, abs=0.1)
-    assert without_turning(map_, IMAGER, CONFIG, free, held) is None
+    assert without_turning(map_, IMAGER, CONFIG, free, adjusted) is None
 
 
 def test_it_is_not_even_tried_where_the_camera_turned_much_or_nothing_was_adjusted() -> None:
-    def never(_: SparseMap) -> list[BundleResult]:
+    def never(_: SparseMap, __: Scope) -> list[BundleResult]:
         raise AssertionError("adjusted")
 
     turns = [1.0 * k for k in range(7)]
     map_ = rail_map(turns, turns)
-    free = adjusted(map_, may_turn=True)
+    free = adjusted(map_)
     assert without_turning(map_, IMAGER, CONFIG, free, never) is None
     assert without_turning(rail_map([0.0] * 7, [0.0] * 7), IMAGER, CONFIG, [], never) is None
     map_.give()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -18,10 +18,26 @@ Link = Callable[[list[int], np.ndarray], EdgeLinks | None]
 _SMALL = 1e-12
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What an adjustment at the end covers.
+
+    Attributes:
+        first: so many keyframes, the first ones, held by the others; None for all.
+        may_turn: False if keyframes keep their rotations.
+    """
+
+    first: int | None = None
+    may_turn: bool = True
+
+
+ALL = Scope()
+
+
 def refine_map(
-    map_: SparseMap, link: Link, focal: float, limits: WindowConfig, config: RefineConfig, *, may_turn: bool = True
+    map_: SparseMap, link: Link, focal: float, limits: WindowConfig, config: RefineConfig, scope: Scope = ALL
 ) -> list[BundleResult]:
-    """Adjust all keyframes, in overlapping stretches where they are many; the edges are found anew in each round.
+    """Adjust keyframes, in overlapping stretches where they are many; the edges are found anew in each round.
 
     All others that see a stretch's landmarks hold it, not only its neighbours: a loop would open again.
 
@@ -31,25 +47,25 @@ def refine_map(
         focal: pixels per unit of bearing.
         limits: of the solver and of what fits.
         config: rounds and size.
-        may_turn: False if keyframes keep their rotations.
+        scope: which keyframes, and how free they are.
 
     Returns:
         of each adjustment, in their order; a stretch with too few observations has none.
     """
     sizes, results = replace(limits, max_fixed=len(map_.keyframes)), list[BundleResult]()
     for _ in range(config.rounds):
-        for window in _stretches(map_, config.keyframes, sizes):
-            window, links = replace(window, may_turn=may_turn), link(window.views, window.is_free)
+        for window in _stretches(map_, config.keyframes, sizes, scope.first):
+            window, links = replace(window, may_turn=scope.may_turn), link(window.views, window.is_free)
             result = adjust_window(map_, window, focal, limits, links)
             if result is not None:
                 results.append(result)
     return results
 
 
-def _stretches(map_: SparseMap, size: int, limits: WindowConfig) -> list[Window]:
-    """Windows of at most `size` free keyframes, each half over the last one; the last may be smaller. Those of a given
-    map stay."""
-    first, count = map_.num_given, len(map_.keyframes)
+def _stretches(map_: SparseMap, size: int, limits: WindowConfig, number: int | None) -> list[Window]:
+    """Windows of at most `size` free keyframes among the first `number`, each half over the last one; the last may be
+    smaller. Those of a given map stay."""
+    first, count = map_.num_given, len(map_.keyframes) if number is None else number
     if count - first <= size:
         return [choose_window(map_, limits, range(first, count))] if first < count else []
     starts = list(range(first, count - size // 2, size // 2))
