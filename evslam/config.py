@@ -34,25 +34,22 @@ from evslam.settings import (
 )
 from evslam.settings_inertial import InertialConfig
 from evslam.settings_mapping import (
-    CullConfig,
     EdgeConfig,
+    EdgePoseConfig,
     LandmarkConfig,
     LinkConfig,
-    LoopConfig,
-    PlacesConfig,
     RefineConfig,
-    SearchConfig,
+    UnionConfig,
     WindowConfig,
 )
+from evslam.settings_places import CullConfig, LoopConfig, PlacesConfig, SearchConfig
 from evslam.settings_tracking import (
     BootstrapConfig,
-    EdgePoseConfig,
     FrameConfig,
     KeyframeConfig,
     MoversConfig,
     PointsConfig,
     PoseConfig,
-    UnionConfig,
 )
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evslam.backend.loop_closure import Loop, close_loops, find_loops
-from evslam.backend.refinement import ALL, Scope, refine_map
+from evslam.backend.refinement import ALL, Adjustment, Scope, refine_map
 from evslam.backward import map_backwards
 from evslam.config import Config
 from evslam.frame_poses import placed_frames
@@ -19,7 +19,6 @@ from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_match import match_edges
 from evslam.mapping.edge_tracks import edges_agree, link_edges, sweep_keyframes
 from evslam.mapping.held_out import Agreement, agreement, held_out
-from evslam.multiview.bundle import BundleResult
 from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.sparse_map import SparseMap
 from evslam.retrace import retraced
@@ -73,11 +72,11 @@ def refine(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config
     loops, closed = _close(map_, imager, config)
     rounds = config.refine.rounds + bool(closed)  # a bent map needs one more
 
-    def adjust(some: SparseMap, scope: Scope = ALL) -> list[BundleResult]:
+    def adjust(some: SparseMap, scope: Scope = ALL) -> Adjustment:
         return _adjust(some, imager, config, rounds, scope)
 
     before, kept = held_out(map_, imager, config.refine.held_out), map_.copy()
-    results = adjust(map_)
+    done = adjust(map_)
     judged = agreement(before, held_out(map_, imager, config.refine.held_out))
     status = judged.verdict(config.refine.min_held_out, config.refine.max_growth)
     is_retraced = is_unturned = False
@@ -88,12 +87,14 @@ def refine(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config
         again = retraced(map_, start_us, frames, imager, config, adjust)
         if again is not None:
             map_.restore(again)
-            results, is_retraced = adjust(map_), True
-        still = without_turning(map_, imager, config, results, adjust)
+            done, is_retraced = adjust(map_), True
+        if done.moved > config.refine.settled:
+            done = done.then(adjust(map_, Scope(until_settled=True)))
+        still = without_turning(map_, imager, config, done, adjust)
         if still is not None:
             map_.restore(still)
             is_unturned = True
-    costs = [(each.status, each.history) for each in results]
+    costs = [(each.status, each.history) for results in done.rounds for each in results]
     return Refinement(len(loops), len(closed), status, is_retraced, is_unturned, judged, costs)
 
 
@@ -109,7 +110,7 @@ def _close(map_: SparseMap, imager: EdgeImager, config: Config) -> tuple[list[Lo
     return loops, close_loops(map_, loops, imager.canvas, config.loop) if loops else []
 
 
-def _adjust(map_: SparseMap, imager: EdgeImager, config: Config, rounds: int, scope: Scope) -> list[BundleResult]:
+def _adjust(map_: SparseMap, imager: EdgeImager, config: Config, rounds: int, scope: Scope) -> Adjustment:
     """Some or all keyframes; edges pull as configured."""
     look = climb_edges if config.refine.edges == "dense" else match_edges
     links, limits = replace(config.link, weight=config.refine.edge_weight), replace(config.refine, rounds=rounds)

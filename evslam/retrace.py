@@ -11,12 +11,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from evslam.backend.refinement import Scope
+from evslam.backend.refinement import Adjustment, Scope
 from evslam.backward import map_backwards
 from evslam.config import Config
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_tracks import sweep_keyframes
-from evslam.multiview.bundle import BundleResult
 from evslam.multiview.sparse_map import SparseMap
 from evslam.types import PointFrame
 
@@ -31,7 +30,7 @@ def retraced(
     frames: list[PointFrame],
     imager: EdgeImager,
     config: Config,
-    adjust: Callable[[SparseMap, Scope], list[BundleResult]],
+    adjust: Callable[[SparseMap, Scope], Adjustment],
 ) -> SparseMap | None:
     """The map with another way to where it began; None if that explains no more, or if the map was given.
 
@@ -55,9 +54,9 @@ def retraced(
         return None
     sweep_keyframes(other, range(again), imager, config.link)
     found, before = adjust(other, Scope(again)), adjust(known, Scope(early))
-    if not found or not before or len(found[-1].error_px) < _AS_MUCH * len(before[-1].error_px):
+    if not found.num_observations or found.num_observations < _AS_MUCH * before.num_observations:
         return None
-    if _cost(found) > config.refine.max_retraced_cost * _cost(before):
+    if not before.num_observations or found.cost > config.refine.max_retraced_cost * before.cost:
         return None
     sweep_keyframes(other, range(len(other.keyframes)), imager, config.link)
     log.info("the way to where tracking began was found anew from what came later")
@@ -67,8 +66,3 @@ def retraced(
 def _number_before(map_: SparseMap, t_us: int) -> int:
     """Keyframes before a time."""
     return sum(keyframe.t_us < t_us for keyframe in map_.keyframes)
-
-
-def _cost(results: list[BundleResult]) -> float:
-    """Of an observation, in the end."""
-    return results[-1].cost / len(results[-1].error_px)

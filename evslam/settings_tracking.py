@@ -209,53 +209,6 @@ class KeyframeConfig:
 
 
 @dataclass(frozen=True)
-class UnionConfig:
-    """Contrast of the union of events and map (6-DoF only); see `evslam.mapping.union_contrast`.
-
-    Attributes:
-        kernel, gradient: of the binning layer (linear, quadratic, cubic; functional, raw).
-        map_weight: height of the map's edges in the band-passed image over that of the events'.
-        max_evaluations: at each scale.
-        max_step_px: a maximum farther from the start is not believed.
-    """
-
-    kernel: str
-    gradient: str
-    map_weight: float
-    max_evaluations: int
-    max_step_px: float
-
-
-@dataclass(frozen=True)
-class EdgePoseConfig:
-    """Pose of a frame from the edges of the map (6-DoF only).
-
-    Attributes:
-        objective: search (for each edge across it, then least squares together with the tracked points), alignment
-            (Gauss-Newton on the edge image), contrast (of the union of events and map, by functional backpropagation),
-            or none.
-        keyframes: the last ones whose edges are looked for.
-        radius_px: searched across an edge, for each round.
-        min_edges: that must be found.
-        weight: of an error across an edge against an error of a landmark.
-        scale_px, iterations: of the robust fit.
-        sharp_px: an edge so close to where it should be agrees.
-        doubt_share, doubt_edges: if so many are in view and less than this share agrees, the pose is in doubt.
-    """
-
-    objective: str
-    keyframes: int
-    radius_px: tuple[int, ...]
-    min_edges: int
-    weight: float
-    scale_px: float
-    iterations: int
-    sharp_px: float
-    doubt_share: float
-    doubt_edges: int
-
-
-@dataclass(frozen=True)
 class MoversConfig:
     """Objects that move (6-DoF only); canvas pixels.
 

@@ -13,12 +13,11 @@ from collections.abc import Callable
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from evslam.backend.refinement import Scope
+from evslam.backend.refinement import Adjustment, Scope
 from evslam.config import Config
 from evslam.geometry.rigid import inverse
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_tracks import sweep_keyframes
-from evslam.multiview.bundle import BundleResult
 from evslam.multiview.sparse_map import SparseMap
 
 log = logging.getLogger(__name__)
@@ -31,8 +30,8 @@ def without_turning(
     map_: SparseMap,
     imager: EdgeImager,
     config: Config,
-    free: list[BundleResult],
-    adjust: Callable[[SparseMap, Scope], list[BundleResult]],
+    free: Adjustment,
+    adjust: Callable[[SparseMap, Scope], Adjustment],
 ) -> SparseMap | None:
     """The map of a camera that does not turn, if that explains as much as `map_`; None if not.
 
@@ -40,21 +39,20 @@ def without_turning(
         map_: adjusted with turns; it stays as it is.
         imager: canvas, and how edges are found.
         config: limits, in its section `refine`.
-        free: the results of that adjustment, one a round.
+        free: that adjustment.
         adjust: adjusts a map.
     """
     limits = config.refine
-    if not free or map_.num_given or turned_deg(map_) > limits.unturned_deg:
+    if not free.num_observations or map_.num_given or turned_deg(map_) > limits.unturned_deg:
         return None
     still = map_.copy()
     _straighten(still)
     adjust(still, _STILL)
     sweep_keyframes(still, range(len(still.keyframes)), imager, config.link)  # their depth came of poses that turned
-    results = adjust(still, _STILL)
-    if not results or len(results[-1].error_px) < _AS_MANY * len(free[-1].error_px):
+    found = adjust(still, _STILL)
+    if not found.num_observations or found.num_observations < _AS_MANY * free.num_observations:
         return None
-    cost, free_cost = (each[-1].cost / len(each[-1].error_px) for each in (results, free))
-    if cost > limits.max_unturned_cost * free_cost:
+    if found.cost > limits.max_unturned_cost * free.cost:
         return None
     log.info("the camera turned by %.1f degrees at most: it is taken not to have turned at all", turned_deg(map_))
     return still

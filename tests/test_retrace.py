@@ -8,9 +8,9 @@ import map_scenes as scene
 import numpy as np
 import pytest
 
-from evslam.backend.refinement import Scope, refine_map
+from evslam.backend.refinement import Adjustment, Scope, refine_map
 from evslam.mapping.edge_image import EdgeImager
-from evslam.multiview.bundle import BundleProblem, BundleResult, BundleSettings, adjust
+from evslam.multiview.bundle import BundleProblem, BundleSettings, adjust
 from evslam.multiview.sparse_map import SparseMap
 from evslam.retrace import retraced
 from evslam.types import PointFrame
@@ -35,16 +35,16 @@ def map_and_frames(bend: float) -> tuple[SparseMap, list[PointFrame]]:
     return map_, frames
 
 
-def measured(map_: SparseMap, scope: Scope) -> list[BundleResult]:
+def measured(map_: SparseMap, scope: Scope) -> Adjustment:
     """Costs as they are: nothing is moved."""
     views = list(range(scope.first or len(map_.keyframes)))
     seen = map_.observations(views, np.arange(len(map_.points)))
     poses = np.stack([map_.keyframes[view].T_cam_world for view in views])
     problem = BundleProblem(poses, np.ones(len(views), bool), map_.points, seen, scene.FOCAL)
-    return [adjust(problem, BundleSettings(1.5, 0, 1e-4))]
+    return Adjustment([[adjust(problem, BundleSettings(1.5, 0, 1e-4))]], 0.0)
 
 
-def adjusted(map_: SparseMap, scope: Scope) -> list[BundleResult]:
+def adjusted(map_: SparseMap, scope: Scope) -> Adjustment:
     """As `evslam.reconstruction` does it, without edges."""
     return refine_map(map_, lambda views, is_free: None, scene.FOCAL, CONFIG.window, CONFIG.refine, scope)
 

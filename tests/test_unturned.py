@@ -12,11 +12,10 @@ from map_scenes import project
 from scipy.spatial.transform import Rotation
 
 from evslam import reconstruction
-from evslam.backend.refinement import ALL, Scope, refine_map
+from evslam.backend.refinement import ALL, Adjustment, Scope, refine_map
 from evslam.config import load_config
 from evslam.mapping.edge_match import match_edges
 from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
-from evslam.multiview.bundle import BundleResult
 from evslam.multiview.sparse_map import SparseMap
 from evslam.types import PointFrame
 from evslam.unturned import turned_deg, without_turning
@@ -54,7 +53,7 @@ def turned(by_deg: float, x: float, y: float) -> np.ndarray:
     return pose @ scene.moved(-x, -y)
 
 
-def adjusted(map_: SparseMap, scope: Scope = ALL) -> list[BundleResult]:
+def adjusted(map_: SparseMap, scope: Scope = ALL) -> Adjustment:
     """As `evslam.reconstruction` does it."""
 
     def link(views: list[int], is_free: np.ndarray) -> object:
@@ -88,14 +87,14 @@ def test_a_camera_that_turns_a_little_keeps_its_turns(last_deg: float) -> None:
 
 
 def test_it_is_not_even_tried_where_the_camera_turned_much_or_nothing_was_adjusted() -> None:
-    def never(_: SparseMap, __: Scope) -> list[BundleResult]:
+    def never(_: SparseMap, __: Scope) -> Adjustment:
         raise AssertionError("adjusted")
 
     turns = [1.0 * k for k in range(7)]
     map_ = rail_map(turns, turns)
     free = adjusted(map_)
     assert without_turning(map_, IMAGER, CONFIG, free, never) is None
-    assert without_turning(rail_map([0.0] * 7, [0.0] * 7), IMAGER, CONFIG, [], never) is None
+    assert without_turning(rail_map([0.0] * 7, [0.0] * 7), IMAGER, CONFIG, Adjustment([[]], 0.0), never) is None
     map_.give()
     assert without_turning(map_, IMAGER, CONFIG, free, never) is None
 

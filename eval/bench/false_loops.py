@@ -37,7 +37,7 @@ from evslam.multiview.keyframe import Keyframe
 from evslam.provenance import versions
 from evslam.runner import run
 from evslam.session import RunOptions, open_session
-from evslam.settings_mapping import LoopConfig
+from evslam.settings_places import LoopConfig
 
 FALSE_DEPTHS, FALSE_DEG = 0.1, 5.0
 LEAST_OVERLAP = 0.02  # of the points of a view

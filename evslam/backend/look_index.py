@@ -6,7 +6,7 @@ import numpy as np
 
 from evslam.backend.places import Vocabulary
 from evslam.multiview.sparse_map import SparseMap
-from evslam.settings_mapping import PlacesConfig
+from evslam.settings_places import PlacesConfig
 
 
 class LookIndex:

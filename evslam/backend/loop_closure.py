@@ -19,7 +19,7 @@ from evslam.geometry.rigid import NEAR, seen_from
 from evslam.geometry.similarity import Similarity
 from evslam.multiview.keyframe import rows_of
 from evslam.multiview.sparse_map import SparseMap
-from evslam.settings_mapping import LoopConfig, PlacesConfig
+from evslam.settings_places import LoopConfig, PlacesConfig
 
 ASKED = 3  # keyframes that look most alike
 _STEPS = (1, 2)  # keyframes between which the path is a relation

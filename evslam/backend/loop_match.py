@@ -14,7 +14,7 @@ from evslam.backend.two_way_fit import Sight, fit_two_ways
 from evslam.geometry.rigid import inverse
 from evslam.geometry.similarity import Similarity
 from evslam.multiview.pose import PoseFit, PoseSettings, estimate_pose
-from evslam.settings_mapping import LoopConfig
+from evslam.settings_places import LoopConfig
 
 _NEAR = 1e-6
 _ITERATIONS = 10

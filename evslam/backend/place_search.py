@@ -15,7 +15,7 @@ from evslam.config import Config
 from evslam.geometry.canvas import Canvas, inside
 from evslam.geometry.rigid import NEAR, seen_from
 from evslam.multiview.sparse_map import SparseMap
-from evslam.settings_mapping import LoopConfig, PlacesConfig, SearchConfig
+from evslam.settings_places import LoopConfig, PlacesConfig, SearchConfig
 
 _BLUR_PX = 1.0
 

@@ -15,7 +15,7 @@ import numpy as np
 from evslam.backend.sift_kernels import sift_descriptors
 from evslam.geometry.canvas import Canvas, inside
 from evslam.multiview.sparse_map import SparseMap
-from evslam.settings_mapping import PlacesConfig
+from evslam.settings_places import PlacesConfig
 
 _NEAR = 1e-6
 _PATCH_SIDE = 11  # samples

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from evslam.backend.window import Window, adjust_window, choose_window
-from evslam.multiview.bundle import BundleResult
+from evslam.multiview.bundle import BundleResult, centres
 from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.sparse_map import SparseMap
 from evslam.settings_mapping import RefineConfig, WindowConfig
@@ -25,18 +25,47 @@ class Scope:
     Attributes:
         first: so many keyframes, the first ones, held by the others; None for all.
         may_turn: False if keyframes keep their rotations.
+        until_settled: as many more rounds as it takes the keyframes to come to rest, up to `RefineConfig.more_rounds`.
     """
 
     first: int | None = None
     may_turn: bool = True
+    until_settled: bool = False
 
 
 ALL = Scope()
 
 
+@dataclass(frozen=True)
+class Adjustment:
+    """What came of it.
+
+    Attributes:
+        rounds: results of each; a stretch with too few observations has none.
+        moved: how far keyframes moved in the last one, as a share of their spread.
+    """
+
+    rounds: list[list[BundleResult]]
+    moved: float
+
+    @property
+    def num_observations(self) -> int:
+        """Of the last round."""
+        return sum(len(result.error_px) for results in self.rounds[-1:] for result in results)
+
+    @property
+    def cost(self) -> float:
+        """Of an observation in the last round; there must be some."""
+        return sum(result.cost for result in self.rounds[-1]) / self.num_observations
+
+    def then(self, more: Adjustment) -> Adjustment:
+        """This one and another one after it."""
+        return Adjustment(self.rounds + more.rounds, more.moved)
+
+
 def refine_map(
     map_: SparseMap, link: Link, focal: float, limits: WindowConfig, config: RefineConfig, scope: Scope = ALL
-) -> list[BundleResult]:
+) -> Adjustment:
     """Adjust keyframes, in overlapping stretches where they are many; the edges are found anew in each round.
 
     All others that see a stretch's landmarks hold it, not only its neighbours: a loop would open again.
@@ -47,19 +76,31 @@ def refine_map(
         focal: pixels per unit of bearing.
         limits: of the solver and of what fits.
         config: rounds and size.
-        scope: which keyframes, and how free they are.
-
-    Returns:
-        of each adjustment, in their order; a stretch with too few observations has none.
+        scope: which keyframes, how free they are, and for how long.
     """
-    sizes, results = replace(limits, max_fixed=len(map_.keyframes)), list[BundleResult]()
-    for _ in range(config.rounds):
+    sizes, rounds, moved = replace(limits, max_fixed=len(map_.keyframes)), list[list[BundleResult]](), 0.0
+    for _ in range(config.more_rounds if scope.until_settled else config.rounds):
+        before, results = _centres(map_), list[BundleResult]()
         for window in _stretches(map_, config.keyframes, sizes, scope.first):
             window, links = replace(window, may_turn=scope.may_turn), link(window.views, window.is_free)
             result = adjust_window(map_, window, focal, limits, links)
             if result is not None:
                 results.append(result)
-    return results
+        rounds.append(results)
+        moved = _moved(before, _centres(map_))
+        if scope.until_settled and moved < config.settled:
+            break
+    return Adjustment(rounds, moved)
+
+
+def _centres(map_: SparseMap) -> np.ndarray:
+    """(K, 3) places of the keyframes."""
+    return centres(np.stack([keyframe.T_cam_world for keyframe in map_.keyframes]))
+
+
+def _moved(before: np.ndarray, after: np.ndarray) -> float:
+    """How far places (K, 3) have moved, as a share of their spread."""
+    return float(np.linalg.norm(after - before)) / max(float(np.linalg.norm(after - after.mean(0))), _SMALL)
 
 
 def _stretches(map_: SparseMap, size: int, limits: WindowConfig, number: int | None) -> list[Window]:

@@ -14,7 +14,7 @@ from evslam.mapping.edge_match import match_edges
 from evslam.multiview.edges import EdgeImage, EdgePoints
 from evslam.multiview.observations import PointSightings
 from evslam.multiview.pose import PoseFit, PoseSettings, estimate_pose
-from evslam.settings_tracking import EdgePoseConfig
+from evslam.settings_mapping import EdgePoseConfig
 
 _MIN_DEPTH = 1e-3
 

@@ -19,7 +19,7 @@ from evslam.geometry.canvas import Canvas
 from evslam.mapping.edge_image import EdgeImager, band_pass
 from evslam.multiview.edges import EdgeImage, EdgeLevel
 from evslam.ops import bin_events
-from evslam.settings_tracking import UnionConfig
+from evslam.settings_mapping import UnionConfig
 
 _MIN_POINTS = 50
 

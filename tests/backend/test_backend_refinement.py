@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from evslam.backend.refinement import corrected, refine_map
+from evslam.backend.refinement import Scope, corrected, refine_map
 from evslam.config import load_config
 
 CONFIG = load_config()
@@ -68,3 +68,40 @@ def test_a_drifted_map_is_straightened() -> None:
     errors = np.array([scene.pose_error(one, other) for one, other in zip(found, true, strict=True)])
     assert errors[:, 0].max() < 0.005
     assert errors[:, 1].max() < 0.1
+
+
+@pytest.mark.parametrize(("settled", "rounds"), [(1.0, 1), (0.03, 3), (0.001, 4), (0.0, 6)])
+def test_rounds_go_on_while_keyframes_move(settled: float, rounds: int) -> None:
+    """One step of the solver a round: a bent map takes some to come to rest."""
+    map_ = scene.true_map(10, scene.cloud(), noise_px=0.1)
+    for number, keyframe in enumerate(map_.keyframes):
+        keyframe.T_cam_world = pose((0, 0.02 * number, 0), (0.005 * number, 0, 0)) @ keyframe.T_cam_world
+    config = replace(CONFIG.refine, rounds=2, more_rounds=6, settled=settled)
+    limits = replace(CONFIG.window, max_iterations=1)
+    done = refine_map(map_, lambda *_: None, scene.FOCAL, limits, config, Scope(until_settled=True))
+    assert len(done.rounds) == rounds
+    assert rounds == 6 or done.moved < settled
+    assert done.num_observations == len(done.rounds[-1][0].error_px)
+    assert done.cost == pytest.approx(done.rounds[-1][0].cost / done.num_observations)
+    again = refine_map(map_, lambda *_: None, scene.FOCAL, limits, config)
+    assert len(done.then(again).rounds) == rounds + 2
+    assert done.then(again).moved == again.moved
+
+
+def test_cost_and_observations_are_those_of_all_stretches_of_the_last_round() -> None:
+    map_ = scene.true_map(11, scene.cloud())
+    done = refine_map(map_, lambda *_: None, scene.FOCAL, CONFIG.window, replace(CONFIG.refine, keyframes=4, rounds=2))
+    assert [len(results) for results in done.rounds] == [5, 5]
+    assert done.num_observations == sum(len(result.error_px) for result in done.rounds[1])
+    assert done.cost == pytest.approx(sum(result.cost for result in done.rounds[1]) / done.num_observations)
+
+
+def test_the_first_keyframes_are_adjusted_alone_held_by_the_others() -> None:
+    map_ = scene.true_map(10, scene.cloud(), noise_px=0.1)
+    for keyframe in map_.keyframes[:4]:
+        keyframe.T_cam_world = pose((0, 0.004, 0), (0.005, 0, 0)) @ keyframe.T_cam_world
+    later = [keyframe.T_cam_world.copy() for keyframe in map_.keyframes[4:]]
+    refine_map(map_, lambda views, is_free: None, scene.FOCAL, CONFIG.window, CONFIG.refine, Scope(first=4))
+    assert all(np.array_equal(k.T_cam_world, T) for k, T in zip(map_.keyframes[4:], later, strict=True))
+    errors = [scene.pose_error(k.T_cam_world, T) for k, T in zip(map_.keyframes[:4], scene.arc(10), strict=False)]
+    assert np.array(errors)[:, 0].max() < 0.005
