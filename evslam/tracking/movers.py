@@ -13,7 +13,7 @@ from evslam.settings_tracking import BootstrapConfig, MoversConfig
 from evslam.state import from_state, to_state
 from evslam.tracking.moving_tracks import MovingTracks
 from evslam.tracking.start import Sightings, evenly
-from evslam.tracking.two_bodies import BodySearch, track_errors
+from evslam.tracking.two_bodies import BodySearch, MovingBody, track_errors
 from evslam.types import PointFrame
 
 _GREY = 128  # of a signed image where nothing happens
@@ -21,7 +21,9 @@ _NUM_VIEWS, _MIN_VIEWS = 8, 5  # frames that tell how a track moves
 _MIN_MOVING = 5  # tracks that tell whether an object moves
 _WHOLE = 0.9  # of a window that frames must span
 _NEW = 0.3  # share of an object's tracks that were not known to move, for a start to be looked for anew
-_STATE = ("tracks", "frames", "poses", "now_us", "next_us", "begun_us", "resting_us")
+_SELDOM = 5  # looks from one to the next that asks whether a map that is not young follows an object
+_SURE_AFTER = 2  # looks in a row that say so, before it is taken to
+_STATE = ("tracks", "frames", "poses", "now_us", "next_us", "begun_us", "resting_us", "num_looks", "accused")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Movers:
         self.poses: dict[int, np.ndarray] = {}
         self.now_us = self.next_us = self.begun_us = 0
         self.resting_us: int | None = None  # since when nothing that is known to move seems to
+        self.num_looks = self.accused = 0  # looks in all, and those in a row by which the camera follows an object
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on."""
@@ -138,8 +141,22 @@ class Movers:
         if not self.frames or self.now_us < self.next_us:
             return None
         self.next_us = self.now_us + round(1e6 * self.config.interval_s)
+        self.num_looks += 1
         if self._review():
             return None
+        is_sure = is_tracked and not self.is_young
+        body = self._find(is_tracked=is_tracked, is_sure=is_sure)
+        self.accused = self.accused + 1 if body is not None and body.follows else 0
+        if body is None or (is_sure and 0 < self.accused < _SURE_AFTER):
+            return None
+        known = self.tracks.are_moving(body.ids).mean()
+        discovery = Discovery(body.follows, not self.tracks.any, bool(1 - known > _NEW))
+        self.tracks.learn(body.ids, body.still)
+        return discovery
+
+    def _find(self, *, is_tracked: bool, is_sure: bool) -> MovingBody | None:
+        """An object that moves, in the longest stretch of the last moments that tells one."""
+        is_thorough = bool(self.accused) or self.num_looks % _SELDOM == 0
         for window_s in self.config.windows_s:
             frames = [frame for frame in self.frames if not is_tracked or frame.t_us in self.poses]
             frames = [frame for frame in frames if frame.t_us >= frames[-1].t_us - 1e6 * window_s]
@@ -147,12 +164,9 @@ class Movers:
                 continue
             frames = evenly(frames, np.arange(len(frames)), _NUM_VIEWS)
             poses = np.stack([self.poses[frame.t_us] for frame in frames]) if is_tracked else None
-            body = self.search.find(frames, poses, is_sure=is_tracked and not self.is_young)
+            body = self.search.find(frames, poses, is_sure=is_sure, is_thorough=is_thorough)
             if body is not None:
-                known = self.tracks.are_moving(body.ids).mean()
-                discovery = Discovery(body.follows, not self.tracks.any, bool(1 - known > _NEW))
-                self.tracks.learn(body.ids, body.still)
-                return discovery
+                return body
         return None
 
     def _review(self) -> bool:

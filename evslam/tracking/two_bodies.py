@@ -55,13 +55,17 @@ class BodySearch:
     start: BootstrapConfig
     config: MoversConfig
 
-    def find(self, frames: list[PointFrame], T_cam_world: np.ndarray | None, *, is_sure: bool) -> MovingBody | None:
+    def find(
+        self, frames: list[PointFrame], T_cam_world: np.ndarray | None, *, is_sure: bool, is_thorough: bool = True
+    ) -> MovingBody | None:
         """The object that moves, if two motions explain the tracks far better than one.
 
         Args:
             frames: C >= 2, in the order of time.
             T_cam_world: (C, 4, 4) of the frames as they are taken to be; None where they are not known.
-            is_sure: these poses are the camera's.
+            is_sure: these poses are taken for the camera's: an object that they do not tell counts only if they turn
+                out to be those against it ...
+            is_thorough: ... and is looked for only then, which takes ten times as long.
         """
         first, last = frames[0], frames[-1]
         ids, here, there = np.intersect1d(first.ids, last.ids, assume_unique=True, return_indices=True)
@@ -78,11 +82,10 @@ class BodySearch:
             if part is None or any((part == other).all() for other in tried):
                 continue
             tried.append(part)
-            found = (
-                self._by_poses(sightings, part, T_cam_world)
-                if is_sure
-                else self._by_motions(sightings, part, T_cam_world)
-            )
+            found = self._by_poses(sightings, part, T_cam_world) if is_sure else None
+            if found is None and (is_thorough or not is_sure):
+                found = self._by_motions(sightings, part, T_cam_world)
+                found = None if found is None or (is_sure and not found.follows) else found
             if found is not None:
                 return found
         return None

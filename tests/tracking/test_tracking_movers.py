@@ -73,13 +73,49 @@ def test_a_box_that_has_come_to_rest_is_released() -> None:
     assert not one.tracks.any
 
 
-def test_poses_that_follow_the_box_are_told() -> None:
-    one, wrong = movers(), POSES[:200].copy()
+def against_the_box(poses: np.ndarray) -> np.ndarray:
+    """Poses of a camera that takes the box for still."""
+    wrong = poses.copy()
     for pose, frame in zip(wrong, MOVING, strict=False):
         pose[:3, 3] += pose[:3, :3] @ to_and_fro(frame.t_us * 1e-6)
+    return wrong
+
+
+def test_poses_that_follow_the_box_are_told() -> None:
+    one = movers()
     one.begin(0)
-    new = feed(one, MOVING[:200], wrong)
+    new = feed(one, MOVING[:200], against_the_box(POSES[:200]))
     assert new[0].follows
+
+
+def test_an_old_map_that_follows_the_box_is_found_out_by_two_looks_in_a_row() -> None:
+    one, wrong = movers(), against_the_box(POSES[:500])
+    one.begin(-10_000_000)
+    new, accused = list[Discovery](), list[int]()
+    for frame, pose in zip(MOVING[:500], wrong, strict=False):
+        assert not one.is_young
+        one.take(frame)
+        found = one.look(is_tracked=True)
+        one.place(frame.t_us, pose)
+        if found is not None:
+            new.append(found)
+            break
+        accused.append(one.accused)
+    assert new[0].follows
+    assert max(accused) == 1
+    assert (one.tracks.proven >= BOX).mean() > 0.95
+
+
+def test_an_old_map_that_is_right_is_never_accused() -> None:
+    resting, poses = frames(6.0, at_rest)
+    one = movers()
+    one.begin(-10_000_000)
+    for frame, pose in zip(resting, poses, strict=True):
+        one.take(frame)
+        assert one.look(is_tracked=True) is None
+        one.place(frame.t_us, pose)
+        assert one.accused == 0
+    assert one.num_looks >= 25
 
 
 def test_images_tell_where_the_box_hides_the_scene() -> None:

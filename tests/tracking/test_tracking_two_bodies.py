@@ -49,9 +49,10 @@ def test_poses_against_the_box_follow_it() -> None:
     poses = POSES[ROWS].copy()
     for pose, frame in zip(poses, spread(MOVING), strict=True):
         pose[:3, 3] += pose[:3, :3] @ to_and_fro(frame.t_us * 1e-6)
-    found = SEARCH.find(spread(MOVING), poses, is_sure=False)
-    assert found is not None
-    assert found.follows
+    for is_sure in (False, True):
+        found = SEARCH.find(spread(MOVING), poses, is_sure=is_sure)
+        assert found is not None
+        assert found.follows
 
 
 def test_an_object_that_fills_the_image_is_the_scene() -> None:
