@@ -25,7 +25,7 @@ class Scope:
     Attributes:
         first: so many keyframes, the first ones, held by the others; None for all.
         may_turn: False if keyframes keep their rotations.
-        until_settled: as many more rounds as it takes the keyframes to come to rest, up to `RefineConfig.more_rounds`.
+        until_settled: up to `RefineConfig.more_rounds` more rounds while keyframes still move.
     """
 
     first: int | None = None
@@ -79,7 +79,7 @@ def refine_map(
         scope: which keyframes, how free they are, and for how long.
     """
     sizes, rounds, moved = replace(limits, max_fixed=len(map_.keyframes)), list[list[BundleResult]](), 0.0
-    for _ in range(config.more_rounds if scope.until_settled else config.rounds):
+    for done in range(1, config.rounds + (config.more_rounds if scope.until_settled else 0) + 1):
         before, results = _centres(map_), list[BundleResult]()
         for window in _stretches(map_, config.keyframes, sizes, scope.first):
             window, links = replace(window, may_turn=scope.may_turn), link(window.views, window.is_free)
@@ -88,7 +88,7 @@ def refine_map(
                 results.append(result)
         rounds.append(results)
         moved = _moved(before, _centres(map_))
-        if scope.until_settled and moved < config.settled:
+        if done >= config.rounds and moved < config.settled:
             break
     return Adjustment(rounds, moved)
 
