@@ -88,12 +88,12 @@ def refine(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config
         if again is not None:
             map_.restore(again)
             done, is_retraced = adjust(map_), True
-        if done.moved > config.refine.settled:
-            done = done.then(adjust(map_, Scope(until_settled=True)))
         still = without_turning(map_, imager, config, done, adjust)
         if still is not None:
             map_.restore(still)
             is_unturned = True
+        elif done.moved > config.refine.settled:
+            done = done.then(adjust(map_, Scope(until_settled=True)))
     costs = [(each.status, each.history) for results in done.rounds for each in results]
     return Refinement(len(loops), len(closed), status, is_retraced, is_unturned, judged, costs)
 

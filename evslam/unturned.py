@@ -23,7 +23,7 @@ from evslam.multiview.sparse_map import SparseMap
 log = logging.getLogger(__name__)
 
 _AS_MANY = 0.95  # of the observations
-_STILL, _SETTLED = Scope(may_turn=False), Scope(may_turn=False, until_settled=True)
+_STILL = Scope(may_turn=False)
 
 
 def without_turning(
@@ -49,7 +49,7 @@ def without_turning(
     _straighten(still)
     adjust(still, _STILL)
     sweep_keyframes(still, range(len(still.keyframes)), imager, config.link)  # their depth came of poses that turned
-    found = adjust(still, _SETTLED)
+    found = adjust(still, _STILL)
     if not found.num_observations or found.num_observations < _AS_MANY * free.num_observations:
         return None
     if found.cost > limits.max_unturned_cost * free.cost:
