@@ -12,6 +12,7 @@ import torch
 from test_mapping_edge_tracks import CENTRES, IMAGER, LINES, swept_map
 
 from evslam import reconstruction
+from evslam.backend.refinement import Adjustment
 from evslam.backend.window import adjust_window, choose_window
 from evslam.config import load_config
 from evslam.mapping.edge_ascent import _strength_and_slope, climb_edges, contrast_image
@@ -96,14 +97,14 @@ def test_a_refinement_that_harms_is_taken_back(
     map_ = swept_map()
     kept: list[SparseMap] = []
 
-    def spoil(map_: SparseMap, *_: object) -> list[object]:
+    def spoil(map_: SparseMap, *_: object) -> Adjustment:
         kept.append(map_.copy())
         map_.remove_landmarks(np.arange(10))
         for keyframe in map_.keyframes[:3]:
             keyframe.T_cam_world = scene.moved(0.01) @ keyframe.T_cam_world
             assert keyframe.edges is not None
             keyframe.edges = keyframe.edges[np.arange(60)]
-        return []
+        return Adjustment([], 0.0)
 
     monkeypatch.setattr(reconstruction, "_adjust", spoil)
     with caplog.at_level(logging.WARNING):
