@@ -79,7 +79,7 @@ def refine(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config
     done = adjust(map_)
     judged = agreement(before, held_out(map_, imager, config.refine.held_out))
     status = judged.verdict(config.refine.min_held_out, config.refine.max_growth)
-    is_retraced = is_unturned = False
+    again = still = None
     if status == "rejected":
         map_.restore(kept)
         log.warning("the adjustment of the map is taken back: it makes edges held out of it agree worse, %s", judged)
@@ -87,15 +87,14 @@ def refine(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config
         again = retraced(map_, start_us, frames, imager, config, adjust)
         if again is not None:
             map_.restore(again)
-            done, is_retraced = adjust(map_), True
+            done = adjust(map_)
         still = without_turning(map_, imager, config, done, adjust)
         if still is not None:
             map_.restore(still)
-            is_unturned = True
         elif done.moved > config.refine.settled:
             done = done.then(adjust(map_, Scope(until_settled=True)))
     costs = [(each.status, each.history) for results in done.rounds for each in results]
-    return Refinement(len(loops), len(closed), status, is_retraced, is_unturned, judged, costs)
+    return Refinement(len(loops), len(closed), status, again is not None, still is not None, judged, costs)
 
 
 def _close(map_: SparseMap, imager: EdgeImager, config: Config) -> tuple[list[Loop], list[Loop]]:

@@ -9,9 +9,8 @@ the way that explains as much at less cost is taken.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
-from evslam.backend.refinement import Adjustment, Scope
+from evslam.backend.refinement import Adjust, Scope
 from evslam.backward import map_backwards
 from evslam.config import Config
 from evslam.mapping.edge_image import EdgeImager
@@ -30,7 +29,7 @@ def retraced(
     frames: list[PointFrame],
     imager: EdgeImager,
     config: Config,
-    adjust: Callable[[SparseMap, Scope], Adjustment],
+    adjust: Adjust,
 ) -> SparseMap | None:
     """The map with another way to where it began; None if that explains no more, or if the map was given.
 
@@ -54,9 +53,7 @@ def retraced(
         return None
     sweep_keyframes(other, range(again), imager, config.link)
     found, before = adjust(other, Scope(again)), adjust(known, Scope(early))
-    if not found.num_observations or found.num_observations < _AS_MUCH * before.num_observations:
-        return None
-    if not before.num_observations or found.cost > config.refine.max_retraced_cost * before.cost:
+    if not found.explains(before, _AS_MUCH, config.refine.max_retraced_cost):
         return None
     sweep_keyframes(other, range(len(other.keyframes)), imager, config.link)
     log.info("the way to where tracking began was found anew from what came later")

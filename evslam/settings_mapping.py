@@ -58,9 +58,9 @@ class RefineConfig:
     Attributes:
         use: do it.
         keyframes: that are adjusted at a time.
-        rounds: of looking for edges and adjusting.
-        more_rounds: at most, while keyframes still move by more than ...
-        settled: ... so much of their spread.
+        rounds: of looking for edges and adjusting ...
+        settled: ... and as many again if keyframes moved in the last one by more than so much of their spread, and then
+        more_rounds: at most, while they still do.
         edges: how they pull: "search" looks for each along its normal, "dense" climbs the edge image by functional
             backpropagation.
         edge_weight: instead of `link.weight`.

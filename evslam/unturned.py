@@ -8,12 +8,11 @@ Where the map can be explained about as well by a camera that never turns, that 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from evslam.backend.refinement import Adjustment, Scope
+from evslam.backend.refinement import Adjust, Adjustment, Scope
 from evslam.config import Config
 from evslam.geometry.rigid import inverse
 from evslam.mapping.edge_image import EdgeImager
@@ -27,11 +26,7 @@ _STILL = Scope(may_turn=False)
 
 
 def without_turning(
-    map_: SparseMap,
-    imager: EdgeImager,
-    config: Config,
-    free: Adjustment,
-    adjust: Callable[[SparseMap, Scope], Adjustment],
+    map_: SparseMap, imager: EdgeImager, config: Config, free: Adjustment, adjust: Adjust
 ) -> SparseMap | None:
     """The map of a camera that does not turn, if that explains as much as `map_`; None if not.
 
@@ -42,19 +37,16 @@ def without_turning(
         free: that adjustment.
         adjust: adjusts a map.
     """
-    limits = config.refine
-    if not free.num_observations or map_.num_given or turned_deg(map_) > limits.unturned_deg:
+    turned, limits = turned_deg(map_), config.refine
+    if not free.num_observations or map_.num_given or turned > limits.unturned_deg:
         return None
     still = map_.copy()
     _straighten(still)
     adjust(still, _STILL)
     sweep_keyframes(still, range(len(still.keyframes)), imager, config.link)  # their depth came of poses that turned
-    found = adjust(still, _STILL)
-    if not found.num_observations or found.num_observations < _AS_MANY * free.num_observations:
+    if not adjust(still, _STILL).explains(free, _AS_MANY, limits.max_unturned_cost):
         return None
-    if found.cost > limits.max_unturned_cost * free.cost:
-        return None
-    log.info("the camera turned by %.1f degrees at most: it is taken not to have turned at all", turned_deg(map_))
+    log.info("the camera turned by %.1f degrees at most: it is taken not to have turned at all", turned)
     return still
 
 

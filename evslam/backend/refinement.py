@@ -25,7 +25,7 @@ class Scope:
     Attributes:
         first: so many keyframes, the first ones, held by the others; None for all.
         may_turn: False if keyframes keep their rotations.
-        until_settled: up to `RefineConfig.more_rounds` more rounds while keyframes still move.
+        until_settled: after as many rounds as ever, up to `RefineConfig.more_rounds` more while keyframes still move.
     """
 
     first: int | None = None
@@ -58,9 +58,18 @@ class Adjustment:
         """Of an observation in the last round; there must be some."""
         return sum(result.cost for result in self.rounds[-1]) / self.num_observations
 
+    def explains(self, other: Adjustment, share: float, max_cost: float) -> bool:
+        """Whether so large a share of what another one explains is explained, at so many times its cost at most."""
+        if not self.num_observations or self.num_observations < share * other.num_observations:
+            return False
+        return other.num_observations > 0 and self.cost <= max_cost * other.cost
+
     def then(self, more: Adjustment) -> Adjustment:
         """This one and another one after it."""
         return Adjustment(self.rounds + more.rounds, more.moved)
+
+
+Adjust = Callable[[SparseMap, Scope], Adjustment]
 
 
 def refine_map(

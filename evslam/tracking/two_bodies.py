@@ -85,7 +85,8 @@ class BodySearch:
             found = self._by_poses(sightings, part, T_cam_world) if is_sure else None
             if found is None and (is_thorough or not is_sure):
                 found = self._by_motions(sightings, part, T_cam_world)
-                found = None if found is None or (is_sure and not found.follows) else found
+                if is_sure and found is not None and not found.follows:
+                    continue
             if found is not None:
                 return found
         return None
