@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
@@ -40,8 +41,9 @@ def groups_of(place: np.ndarray, gap: float) -> list[np.ndarray]:
     """Rows of places (N, 2), apart where no chain of steps shorter than the gap leads from one to the other."""
     if not len(place):
         return []
-    tree = cKDTree(place)
-    number, label = connected_components(tree.sparse_distance_matrix(tree, gap), directed=False)
+    one, other = cKDTree(place).query_pairs(gap, output_type="ndarray").T
+    near = coo_array((np.ones(len(one), bool), (one, other)), 2 * (len(place),))
+    number, label = connected_components(near, directed=False)
     return [np.flatnonzero(label == k) for k in range(number)]
 
 

@@ -86,11 +86,13 @@ class MovingTracks:
         shape, moves = (canvas.height, canvas.width), self.are_moving(frame.ids)
         if not moves.any():
             return np.zeros(shape, bool)
+        place = canvas.pixels(frame.bearing)
         y, x = np.mgrid[_GRID_PX // 2 : shape[0] : _GRID_PX, _GRID_PX // 2 : shape[1] : _GRID_PX]
-        tracks = cKDTree(canvas.pixels(frame.bearing))
-        apart, nearest = tracks.query(np.column_stack([x.ravel(), y.ravel()]), distance_upper_bound=radius_px)
-        moving = np.append(moves, False)[np.where(np.isfinite(apart), nearest, len(moves))]
-        small = moving.reshape(x.shape).astype(np.uint8)
+        small, cell = np.zeros(x.shape, np.uint8), np.stack([x, y], -1)
+        first, last = place[moves].min(0), place[moves].max(0)
+        around = ((cell > first - radius_px) & (cell < last + radius_px)).all(-1)
+        apart, nearest = cKDTree(place).query(cell[around], distance_upper_bound=radius_px)
+        small[around] = np.append(moves, False)[np.where(np.isfinite(apart), nearest, len(moves))]
         return np.asarray(cv2.resize(small, shape[::-1], interpolation=cv2.INTER_NEAREST) > 0)
 
     def _by_flow(self, earlier: PointFrame, frame: PointFrame, canvas: Canvas, config: MoversConfig) -> None:
