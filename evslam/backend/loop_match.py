@@ -45,6 +45,8 @@ def match_views(old: View, new: View, focal: float, config: LoopConfig) -> LoopM
     if seen is None:
         return None
     pose, rows = seen[0].T_cam_world, seen[1]
+    if len(rows) < config.min_points:
+        return None
     ours = Sight(old.points[rows[:, 0]], old.bearing[rows[:, 0]])
     theirs = Sight(new.points[rows[:, 1]], new.bearing[rows[:, 1]])
     scale = float(np.median((ours.points @ pose[:3, :3].T + pose[:3, 3])[:, 2] / theirs.points[:, 2]))

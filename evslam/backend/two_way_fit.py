@@ -45,8 +45,9 @@ def fit_two_ways(
     cost = _cost(error, scale_px)
     for _ in range(_ITERATIONS):
         weight = 1 / (1 + (error**2).sum(1) / scale_px**2)
-        hessian = np.einsum("nki,n,nkj->ij", jacobian, weight, jacobian)
-        gradient = np.einsum("nki,n,nk->i", jacobian, weight, error)
+        slope = jacobian.reshape(-1, 7)
+        weighted = np.repeat(weight, 2) * slope.T
+        hessian, gradient = weighted @ slope, weighted @ error.ravel()
         damped = hessian + np.diag(damping * np.diag(hessian) + MIN_DEPTH)
         trial = best.retract(np.linalg.solve(damped, -gradient)[None])
         trial_error, trial_jacobian = _linearise(trial, old, new, focal)
@@ -83,8 +84,6 @@ def _linearise(now: Similarity, old: Sight, new: Sight, focal: float) -> tuple[n
     bearing = place[:, :2] / depth[:, None]
     error = focal * (bearing - np.concatenate([new.bearing, old.bearing]))
     lost = (place[:, 2] < MIN_DEPTH) | (np.abs(error) > MAX_ERROR_PX).any(1)
-    by_place = np.zeros((len(place), 2, 3))
-    by_place[:, [0, 1], [0, 1]] = (focal / depth)[:, None]
-    by_place[:, :, 2] = -focal * bearing / depth[:, None]
-    by_place[lost], error[lost] = 0.0, MAX_ERROR_PX / np.sqrt(2)
-    return error, by_place @ move
+    jacobian = (move[:, :2] - bearing[:, :, None] * move[:, 2:]) * (focal / depth)[:, None, None]
+    jacobian[lost], error[lost] = 0.0, MAX_ERROR_PX / np.sqrt(2)
+    return error, jacobian
