@@ -219,7 +219,8 @@ class MoversConfig:
         windows_s: stretches in which two motions are looked for, in turn.
         turn_px: up to so much parallax, the background turns as one; each is tried.
         min_tracks: on the object, and on the scene.
-        max_extent: of the object over that of the rest, in squares of the image.
+        usual_extent: of an object over that of the rest, in squares of the image; a larger one must show more contrast.
+        max_extent: of any object.
         margin_px: that an object is larger than its tracks tell.
         scale_px: of the errors of tracks, of which the cost is the logarithm.
         min_contrast: cost of the object's tracks under the scene's motion over that under their own.
@@ -239,6 +240,7 @@ class MoversConfig:
     windows_s: tuple[float, ...]
     turn_px: tuple[float, ...]
     min_tracks: int
+    usual_extent: float
     max_extent: float
     margin_px: float
     scale_px: float

@@ -146,6 +146,8 @@ class Movers:
             return None
         is_sure = is_tracked and not self.is_young
         body = self._find(is_tracked=is_tracked, is_sure=is_sure)
+        if body is not None and self.tracks.are_moving(body.still).sum() > self.tracks.are_moving(body.ids).sum():
+            body = None  # seen from the object, which is known to move, the scene does
         self.accused = self.accused + 1 if body is not None and body.follows else 0
         if body is None or (is_sure and 0 < self.accused < _SURE_AFTER):
             return None

@@ -23,6 +23,8 @@ from evslam.types import PointFrame
 
 _POLISH = BundleSettings(scale_px=1.0, max_iterations=6, tolerance=1e-5)
 _BEHIND_PX = 50.0  # error of a track whose rays meet behind a camera
+_LARGE = 2.0  # times as much contrast must an object show that is large: less is left to tell the scene's motion
+_EXPLAINED = 0.5  # cost of tracks that poses explain
 _FOLLOWS = 0.5  # cost of an object's tracks under the camera's poses over that under the scene's motion
 
 
@@ -39,6 +41,19 @@ class MovingBody:
     ids: np.ndarray
     still: np.ndarray
     follows: bool
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Tracks that may be an object's.
+
+    Attributes:
+        tracks: (P,) bool, of those at hand.
+        contrast: cost of its tracks under the scene's motion over that under their own that makes it one.
+    """
+
+    tracks: np.ndarray
+    contrast: float
 
 
 @dataclass(frozen=True)
@@ -79,9 +94,9 @@ class BodySearch:
         tried: list[np.ndarray] = []
         for turning in turns:
             part = self._part(sightings, ids[~turning])
-            if part is None or any((part == other).all() for other in tried):
+            if part is None or any((part.tracks == other).all() for other in tried):
                 continue
-            tried.append(part)
+            tried.append(part.tracks)
             found = self._by_poses(sightings, part, T_cam_world) if is_sure else None
             if found is None and (is_thorough or not is_sure):
                 found = self._by_motions(sightings, part, T_cam_world)
@@ -91,8 +106,8 @@ class BodySearch:
                 return found
         return None
 
-    def _part(self, sightings: Sightings, others: np.ndarray) -> np.ndarray | None:
-        """Tracks (P,) bool in the midst of those that do not turn with the rest; None if they are few or all over."""
+    def _part(self, sightings: Sightings, others: np.ndarray) -> _Part | None:
+        """Tracks in the midst of those that do not turn with the rest; None if they are few or all over."""
         ids, ends = sightings.ids, (sightings.frames[0], sightings.frames[-1])
         last = _only(ends[1], others)
         if len(last.ids) < self.config.min_tracks:
@@ -104,48 +119,56 @@ class BodySearch:
             part |= np.isin(ids, frame.ids[within])
         if min(part.sum(), (~part).sum()) < self.config.min_tracks:
             return None
-        place, rest = (self.focal * _only(ends[1], ids[which]).bearing for which in (part, ~part))
-        return part if num_cells(place) < self.config.max_extent * num_cells(rest) else None
+        own, rest = (num_cells(self.focal * _only(ends[1], ids[which]).bearing) for which in (part, ~part))
+        is_large = own >= self.config.usual_extent * rest
+        contrast = self.config.min_contrast * (_LARGE if is_large else 1.0)
+        return _Part(part, contrast) if own < self.config.max_extent * rest else None
 
-    def _by_poses(self, sightings: Sightings, part: np.ndarray, T_cam_world: np.ndarray | None) -> MovingBody | None:
+    def _by_poses(self, sightings: Sightings, part: _Part, T_cam_world: np.ndarray | None) -> MovingBody | None:
         """Whether a part moves, if the camera's poses are sure."""
         assert T_cam_world is not None
         error = track_errors(T_cam_world, sightings, self.focal)
         cost = self._cost(error)
-        if cost[part].mean() < self.config.min_contrast or np.median(error[~part]) > self.config.still_px:
+        if cost[part.tracks].mean() < part.contrast or np.median(error[~part.tracks]) > self.config.still_px:
             return None
         if not self._moves_as_one(sightings, part, cost):
             return None
-        return self._body(sightings, part, error, follows=False)
+        return self._body(sightings, part.tracks, error, follows=False)
 
-    def _by_motions(self, sightings: Sightings, part: np.ndarray, T_cam_world: np.ndarray | None) -> MovingBody | None:
-        """Whether a part moves, by the motion of the rest, by its own, and by that of both."""
-        scene = self._motion(sightings, ~part)
+    def _by_motions(self, sightings: Sightings, part: _Part, T_cam_world: np.ndarray | None) -> MovingBody | None:
+        """Whether a part moves, by the motion of the rest, by its own, and by that of both; not if the poses at hand
+        explain both."""
+        mine, at_hand = part.tracks, None
+        if T_cam_world is not None:
+            at_hand = self._cost(track_errors(T_cam_world, sightings, self.focal))
+            if max(at_hand[mine].mean(), at_hand[~mine].mean()) < _EXPLAINED:
+                return None
+        scene = self._motion(sightings, ~mine)
         if scene is None:
             return None
         error = track_errors(scene.T_cam_world, sightings, self.focal)
         cost = self._cost(error)
         if not self._moves_as_one(sightings, part, cost):
             return None
-        both = self._motion(sightings, np.ones_like(part))
+        both = self._motion(sightings, np.ones_like(mine))
         if both is None:
             return None
-        taken = self._cost(track_errors(both.T_cam_world, sightings, self.focal))
-        if taken[~part].mean() < self.config.min_gain * cost[~part].mean():
+        joint = self._cost(track_errors(both.T_cam_world, sightings, self.focal))
+        if joint[~mine].mean() < self.config.min_gain * cost[~mine].mean():
             return None
-        if T_cam_world is not None:
-            taken = self._cost(track_errors(T_cam_world, sightings, self.focal))
-        return self._body(sightings, part, error, follows=bool(taken[part].mean() < _FOLLOWS * cost[part].mean()))
+        taken = joint if at_hand is None else at_hand
+        return self._body(sightings, mine, error, follows=bool(taken[mine].mean() < _FOLLOWS * cost[mine].mean()))
 
-    def _moves_as_one(self, sightings: Sightings, part: np.ndarray, cost: np.ndarray) -> bool:
+    def _moves_as_one(self, sightings: Sightings, part: _Part, cost: np.ndarray) -> bool:
         """Whether a part's own motion explains it far better than the scene's, which leaves each track a cost (P,)."""
-        if cost[part].mean() < self.config.min_contrast:
+        mine = part.tracks
+        if cost[mine].mean() < part.contrast:
             return False
-        own = self._motion(sightings, part)
+        own = self._motion(sightings, mine)
         if own is None:
             return False
         left = self._cost(track_errors(own.T_cam_world, sightings, self.focal))
-        return bool(cost[part].mean() - left[part].mean() > self.config.min_contrast)
+        return bool(cost[mine].mean() - left[mine].mean() > part.contrast)
 
     def _body(self, sightings: Sightings, part: np.ndarray, error: np.ndarray, *, follows: bool) -> MovingBody:
         still = error < self.config.still_px

@@ -12,6 +12,7 @@ import torch
 from mover_scenes import BOX, at_rest, frames, to_and_fro
 
 from evslam.tracking.movers import Discovery, Movers
+from evslam.tracking.two_bodies import BodySearch, MovingBody
 from evslam.types import PointFrame
 
 MOVING, POSES = frames(6.0)
@@ -48,6 +49,20 @@ def test_the_box_is_found_soon_and_followed(poses: np.ndarray | None) -> None:
         on_box = frame.ids >= BOX
         assert on_box.sum() <= 4
         assert (~on_box).sum() > 0.85 * (MOVING[k].ids < BOX).sum()
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_the_scene_does_not_move_because_it_does_as_seen_from_an_object(
+    is_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, none = movers(), np.zeros(0, np.int64)
+    box, rest = np.arange(BOX, BOX + 40), np.arange(40)
+    monkeypatch.setattr(BodySearch, "find", lambda *_, **__: MovingBody(rest, box, follows=False))
+    if is_known:
+        one.tracks.learn(box, none)
+    new = feed(one, MOVING[:150])
+    assert (new == []) == is_known
+    assert one.tracks.are_moving(rest).any() != is_known
 
 
 def test_a_box_at_rest_is_not_taken_away() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import map_scenes as scene
 import numpy as np
 import pytest
@@ -53,6 +55,26 @@ def test_poses_against_the_box_follow_it() -> None:
         found = SEARCH.find(spread(MOVING), poses, is_sure=is_sure)
         assert found is not None
         assert found.follows
+
+
+def test_a_large_object_must_show_twice_the_contrast() -> None:
+    def is_found(min_contrast: float, usual_extent: float) -> bool:
+        limits = replace(scene.CONFIG.movers, min_contrast=min_contrast, usual_extent=usual_extent)
+        return replace(SEARCH, config=limits).find(spread(MOVING), None, is_sure=False) is not None
+
+    contrasts = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+    assert [is_found(each, 0.0) for each in contrasts] == [is_found(2 * each, 0.5) for each in contrasts]
+    assert [is_found(each, 0.5) for each in contrasts] != [is_found(each, 0.0) for each in contrasts]
+
+
+def test_where_the_poses_at_hand_explain_all_no_other_motion_is_sought(monkeypatch: pytest.MonkeyPatch) -> None:
+    def motion(*_: object) -> None:
+        raise AssertionError("a motion is sought")
+
+    monkeypatch.setattr(BodySearch, "_motion", motion)
+    assert SEARCH.find(spread(RESTING), POSES[ROWS], is_sure=False) is None
+    with pytest.raises(AssertionError, match="sought"):
+        SEARCH.find(spread(MOVING), POSES[ROWS], is_sure=False)
 
 
 def test_an_object_that_fills_the_image_is_the_scene() -> None:
