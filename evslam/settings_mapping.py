@@ -103,6 +103,7 @@ class LinkConfig:
         revisit_deg, revisit_distance: ... this angle between the viewing directions, and distance in median depths.
         max_revisit_px: median distance of their edges from where they should be; a map that has drifted apart is worse
             than none.
+        min_agreeing: share of the edges in view that lie so near, where two keyframes agree about their places.
     """
 
     window_s: float
@@ -115,6 +116,7 @@ class LinkConfig:
     revisit_deg: float
     revisit_distance: float
     max_revisit_px: float
+    min_agreeing: float
 
 
 @dataclass(frozen=True)

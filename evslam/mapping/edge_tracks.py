@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from evslam.beside import two_at_a_time
-from evslam.geometry.rigid import inverse
+from evslam.geometry.canvas import inside
+from evslam.geometry.rigid import NEAR, inverse, seen_from
 from evslam.mapping.covisibility import Sightlines, covisible
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_match import Match, match_edges
@@ -87,10 +88,15 @@ def link_edges(
 
 
 def edges_agree(map_: SparseMap, host: int, target: int, imager: EdgeImager, config: LinkConfig) -> bool:
-    """Whether a keyframe sees the edges of another, far away in time, close to where they should be."""
+    """Whether a keyframe sees the edges of another, far away in time, close to where they should be, and most of those
+    in view: at a wrong place, too, many an edge lies near some other."""
     links = _Links(map_, [target], imager, config)
     links.find([(host, target)])
-    return links.revisited(host, target) is not None
+    match = links.revisited(host, target)
+    if match is None:
+        return False
+    near = (np.abs(match.offset[match.found]) <= config.max_revisit_px).sum()
+    return bool(near >= config.min_agreeing * links.num_in_view(host, target))
 
 
 def _limits(config: LinkConfig) -> tuple[float, float]:
@@ -166,6 +172,14 @@ class _Links:
         offset = np.abs(match.offset[match.found])
         is_near = len(offset) >= _MIN_REVISITED and 2 * (offset <= self.config.max_revisit_px).sum() >= len(offset)
         return match if is_near else None
+
+    def num_in_view(self, host: int, target: int) -> int:
+        """Edges of a host that a target's image could show."""
+        one, other = self.map.keyframes[host], self.map.keyframes[target]
+        hidden = None if other.image is None else other.image.hidden
+        valid = self.imager.valid if hidden is None else self.imager.valid & ~hidden
+        bearing, depth = seen_from(other.T_cam_world @ inverse(one.T_cam_world), self._lines[host][:, :3])
+        return int(inside(self.imager.canvas.pixels(bearing[depth > NEAR]), valid).sum())
 
     def finished(self) -> EdgeLinks | None:
         if not self.total:

@@ -11,7 +11,7 @@ from map_scenes import pose_error, project
 from evslam.backend.window import adjust_window, choose_window
 from evslam.config import load_config
 from evslam.mapping.covisibility import Sightlines, covisible
-from evslam.mapping.edge_tracks import link_edges, sweep_keyframe
+from evslam.mapping.edge_tracks import edges_agree, link_edges, sweep_keyframe
 from evslam.multiview.sparse_map import SparseMap
 from evslam.types import PointFrame
 
@@ -183,3 +183,29 @@ def test_old_keyframes_hold_what_sees_their_edges_again() -> None:
     assert set(links.observations.view.tolist()) == {0}
     again.T_cam_world = scene.moved(0.05, 0.05)  # five pixels: a map that has drifted apart
     assert link_edges(map_, [newest], np.array([True]), IMAGER, replace(config, max_revisit_px=0.5)) is None
+
+
+def test_keyframes_agree_where_most_edges_in_view_lie_where_they_should() -> None:
+    map_ = swept_map()
+    old = map_.keyframes[0]
+    again = map_.add_keyframe(PointFrame(10**6, old.ids, old.bearing), np.eye(4), np.ones(len(old.ids), bool))
+    again.image, newest = IMAGES[0], len(map_.keyframes) - 1
+    assert edges_agree(map_, 0, newest, IMAGER, LINK)
+    assert not edges_agree(map_, 0, newest, IMAGER, replace(LINK, min_agreeing=1.01))
+    again.T_cam_world = scene.moved(0.05, 0.05)  # five pixels
+    assert not edges_agree(map_, 0, newest, IMAGER, replace(LINK, max_revisit_px=0.5))
+
+
+def test_only_few_edges_found_where_many_are_in_view_are_no_agreement() -> None:
+    map_ = swept_map()
+    old = map_.keyframes[0]
+    again = map_.add_keyframe(PointFrame(10**6, old.ids, old.bearing), np.eye(4), np.ones(len(old.ids), bool))
+    image, width = IMAGES[0], IMAGES[0].band.shape[1]
+    level = image.levels[-1]
+    half = np.where(np.arange(width) < width // 2, level.band, 0.0).astype(np.float32)
+    right = np.broadcast_to(np.arange(width) >= width // 2, level.band.shape)
+    newest = len(map_.keyframes) - 1
+    again.image = replace(image, levels=(*image.levels[:-1], replace(level, band=half)))
+    assert not edges_agree(map_, 0, newest, IMAGER, replace(LINK, min_agreeing=0.8))
+    again.image = replace(again.image, hidden=right)  # what something hides is not in view
+    assert edges_agree(map_, 0, newest, IMAGER, replace(LINK, min_agreeing=0.8))
