@@ -241,9 +241,11 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return tuple(_convert(typing.get_args(hint)[0], item, name) for item in value)
     if hint is float and isinstance(value, int | str) and not isinstance(value, bool):
         with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-3 as a string
-            return float(value)
+            value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{name} is {value!r} ({type(value).__name__}); give a value of type {hint.__name__}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{name} is {value}; give a finite number")
     return value
 
 

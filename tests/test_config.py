@@ -155,7 +155,7 @@ def test_values_of_the_wrong_type_are_errors(override: str, message: str) -> Non
         ("mode=fly", "mode is 'fly'; choose one of auto, rotation, 6dof"),
         ("batch.num_events=0", "batch.num_events is 0; give a finite number above zero"),
         ("batch.max_duration_s=-1.0", "batch.max_duration_s is -1.0; give a finite number above zero"),
-        ("batch.max_duration_s=.nan", "batch.max_duration_s is nan"),
+        ("batch.max_duration_s=.nan", "batch.max_duration_s is nan; give a finite number"),
         ("batch.max_duration_s=.inf", "batch.max_duration_s is inf"),
         ("run.chunk_events=-5", "run.chunk_events is -5"),
         ("tracker.max_evaluations=0", "tracker.max_evaluations is 0"),
@@ -164,7 +164,9 @@ def test_values_of_the_wrong_type_are_errors(override: str, message: str) -> Non
         ("tracker.start_scales=[]", "tracker.start_scales is \\[\\]; give at least one scale, each in \\(0, 1\\]"),
         ("tracker.warm_scales=[1.5]", "tracker.warm_scales is \\[1.5\\]"),
         ("tracker.warm_scales=[1, 0]", "tracker.warm_scales is \\[1.0, 0.0\\]"),
-        ("tracker.warm_scales=[.nan]", "tracker.warm_scales is \\[nan\\]"),
+        ("tracker.warm_scales=[.nan]", "tracker.warm_scales is nan; give a finite number"),
+        ("points.run_in_px=nan", "points.run_in_px is nan; give a finite number"),
+        ("points.run_in_s=-.inf", "points.run_in_s is -inf; give a finite number"),
     ],
 )
 def test_values_that_make_no_sense_are_errors(override: str, message: str) -> None:
