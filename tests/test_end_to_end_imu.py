@@ -31,7 +31,7 @@ CONFIG = load_config(overrides=["mode=6dof", "gyro.use=true"])
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("boxes") / "recording"
-    write_simulation("boxes_6dof", folder, seed=5, duration_s=2.6)
+    write_simulation("boxes_6dof", folder, seed=6, duration_s=2.6)
     return folder
 
 
