@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from evslam.beside import two_at_a_time
-from evslam.geometry.canvas import inside
-from evslam.geometry.rigid import NEAR, inverse, seen_from
+from evslam.geometry.rigid import inverse
 from evslam.mapping.covisibility import Sightlines, covisible
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_match import Match, match_edges
+from evslam.mapping.edge_pose import EdgeHost, edges_in_view
 from evslam.mapping.edge_sweep import spread, sweep_edges, sweep_range
 from evslam.multiview.edge_links import EdgeLinks
 from evslam.multiview.edges import EdgeImage
@@ -93,10 +93,12 @@ def edges_agree(map_: SparseMap, host: int, target: int, imager: EdgeImager, con
     links = _Links(map_, [target], imager, config)
     links.find([(host, target)])
     match = links.revisited(host, target)
-    if match is None:
+    one, other = map_.keyframes[host], map_.keyframes[target]
+    if match is None or one.edges is None or other.image is None:
         return False
+    in_view = edges_in_view(imager, other.image, [EdgeHost.of(one.edges, one.T_cam_world, imager)], other.T_cam_world)
     near = (np.abs(match.offset[match.found]) <= config.max_revisit_px).sum()
-    return bool(near >= config.min_agreeing * links.num_in_view(host, target))
+    return bool(near >= config.min_agreeing * in_view)
 
 
 def _limits(config: LinkConfig) -> tuple[float, float]:
@@ -172,14 +174,6 @@ class _Links:
         offset = np.abs(match.offset[match.found])
         is_near = len(offset) >= _MIN_REVISITED and 2 * (offset <= self.config.max_revisit_px).sum() >= len(offset)
         return match if is_near else None
-
-    def num_in_view(self, host: int, target: int) -> int:
-        """Edges of a host that a target's image could show."""
-        one, other = self.map.keyframes[host], self.map.keyframes[target]
-        hidden = None if other.image is None else other.image.hidden
-        valid = self.imager.valid if hidden is None else self.imager.valid & ~hidden
-        bearing, depth = seen_from(other.T_cam_world @ inverse(one.T_cam_world), self._lines[host][:, :3])
-        return int(inside(self.imager.canvas.pixels(bearing[depth > NEAR]), valid).sum())
 
     def finished(self) -> EdgeLinks | None:
         if not self.total:
