@@ -66,16 +66,15 @@ class Keyframing:
             return False
         return leaves_keyframe(frame, pose, newest, self.num_seen, self.mapper.imager.canvas.focal, config)
 
-    def work(self, around: SceneWindow, motion: RecentMotion, frames: list[PointFrame]) -> None:
+    def work(self, around: SceneWindow, motion: RecentMotion) -> None:
         """Have the newest keyframe worked on.
 
         Args:
             around: gives events.
             motion: of the camera.
-            frames: of the map, in the order of time.
         """
         self.pending_us, t_us, window_s = None, self.mapper.map.keyframes[-1].t_us, self.config.link.window_s
-        self.mapper.extend(around(t_us, window_s / 2), mean_twist(motion.around(t_us, window_s)), list(frames))
+        self.mapper.extend(around(t_us, window_s / 2), mean_twist(motion.around(t_us, window_s)))
 
     def must_take(self, *, is_due: bool) -> bool:
         """Whether work that was begun is to be taken now: another keyframe is due, or the time for it is up."""

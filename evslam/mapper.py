@@ -51,7 +51,8 @@ SceneWindow = Callable[[int, float], Around]  # of a time in microseconds, withi
 
 
 class Mapper:
-    """Owns a map. Between `extend` and `take` it may be working on it: tracking sees `view` and `hosts` meanwhile.
+    """Owns a map. It may be working on it from `extend` on: tracking sees `view` and `hosts`, and waits in `take` for
+    what it goes on from, before the next keyframe for the rest.
 
     Args:
         config: resolved configuration.
@@ -122,6 +123,7 @@ class Mapper:
 
     def add_keyframe(self, frame: PointFrame, T_cam_world: np.ndarray, is_inlier: np.ndarray) -> Keyframe:
         """A frame becomes a keyframe; `is_inlier` (N,) says which points agree with the landmark of their track."""
+        self.wait()
         self._unlink()
         return self.map.add_keyframe(frame, T_cam_world, is_inlier & (self.map.landmarks(frame.ids) >= 0))
 
@@ -130,19 +132,21 @@ class Mapper:
         self.view.unlink(ids)
         self.unlinked += ids.tolist()
 
-    def extend(self, around: Around, twist: np.ndarray, frames: list[PointFrame]) -> None:
+    def extend(self, around: Around, twist: np.ndarray) -> None:
         """Start to work on the newest keyframe.
 
         Args:
             around: the events around its moment.
             twist: (6,) of the camera then.
-            frames: of the map, in the order of time.
         """
         self.is_busy, self._before = True, self.map.keyframes[-1].T_cam_world
-        self.wait = self.worker(self._extend, around, twist, frames)
+        self.wait = self.worker(self._extend, around, twist)
 
-    def take(self) -> tuple[np.ndarray, Similarity | None]:
-        """Wait for the work and show it.
+    def take(self, frames: list[PointFrame]) -> tuple[np.ndarray, Similarity | None]:
+        """Wait for the work and show it; loops, and a keyframe to do without, are looked for after that.
+
+        Args:
+            frames: of the map, in the order of time.
 
         Returns:
             Change (4, 4) of poses: T_cam_world becomes T_cam_world @ it. How the world was moved after that around the
@@ -154,6 +158,7 @@ class Mapper:
         change = np.linalg.inv(self._before) @ self.map.keyframes[-1].T_cam_world
         moved = self.closer.take(self.map)
         self._show()
+        self.wait = self.worker(self._look_back, frames)
         return change, moved
 
     def edge_image(self, T_cam_world: np.ndarray, points: np.ndarray, around: Around, twist: np.ndarray) -> EdgeImage:
@@ -172,14 +177,17 @@ class Mapper:
                 points.append(keyframe.edge_points(self.imager.canvas))
         return np.concatenate(points)
 
-    def _extend(self, around: Around, twist: np.ndarray, frames: list[PointFrame]) -> None:
-        """The newest keyframe's edge image, new landmarks, new depth of edges, adjustment of the last keyframes; loops,
-        and an old keyframe less."""
+    def _extend(self, around: Around, twist: np.ndarray) -> None:
+        """The newest keyframe's edge image, new landmarks, new depth of edges, adjustment of the last keyframes."""
         newest = self.map.keyframes[-1]
         points = self.map.points[newest.landmark[newest.landmark >= 0]]
         newest.image = self.edge_image(newest.T_cam_world, points, around, twist)
-        newest.look = look_of(newest.signed, self.imager.canvas, self.config)
         grow(self.map, self.imager, self.config)
+
+    def _look_back(self, frames: list[PointFrame]) -> None:
+        """What the newest keyframe looks like; loops, and an old keyframe less."""
+        newest = self.map.keyframes[-1]
+        newest.look = look_of(newest.signed, self.imager.canvas, self.config)
         self.closer.look(self.map)
         if self.closer.is_idle:
             self.settled_us = cull(self.map, frames, self.imager, self.config)

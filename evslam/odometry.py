@@ -271,11 +271,11 @@ class Odometry:
         keyframing.count()
         if keyframing.pending_us is not None:
             if frame.t_us >= keyframing.pending_us:
-                keyframing.work(around, self.motion, self.frames)
+                keyframing.work(around, self.motion)
             return
         is_due = may_be_keyframe and keyframing.is_due(frame, pose)
         if keyframing.must_take(is_due=is_due):
-            pose = self._follow(pose, *self.mapper.take())
+            pose = self._follow(pose, *self.mapper.take(list(self.frames)))
         if is_due:
             keyframing.add(frame, pose)
 

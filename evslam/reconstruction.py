@@ -113,11 +113,12 @@ def _adjust(map_: SparseMap, imager: EdgeImager, config: Config, rounds: int, sc
     """Some or all keyframes; edges pull as configured."""
     look = climb_edges if config.refine.edges == "dense" else match_edges
     links, limits = replace(config.link, weight=config.refine.edge_weight), replace(config.refine, rounds=rounds)
+    window = replace(config.window, max_iterations=config.refine.max_iterations)
 
     def link(views: list[int], is_free: np.ndarray) -> EdgeLinks | None:
         return link_edges(map_, views, is_free, imager, links, look)
 
-    return refine_map(map_, link, imager.canvas.focal, config.window, limits, scope)
+    return refine_map(map_, link, imager.canvas.focal, window, limits, scope)
 
 
 def final_poses(

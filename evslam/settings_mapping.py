@@ -58,6 +58,7 @@ class RefineConfig:
     Attributes:
         use: do it.
         keyframes: that are adjusted at a time.
+        max_iterations: instead of `window.max_iterations`.
         rounds: of looking for edges and adjusting ...
         settled: ... and as many again if keyframes moved in the last one by more than so much of their spread, and then
         more_rounds: at most, while they still do.
@@ -75,6 +76,7 @@ class RefineConfig:
 
     use: bool
     keyframes: int
+    max_iterations: int
     rounds: int
     more_rounds: int
     settled: float

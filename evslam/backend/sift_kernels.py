@@ -79,7 +79,7 @@ def _describe(gradients: Any, place: Any, cell: float, out: Any) -> None:
                             out[n, i, j, o] += weight[k, side] * rows[i + 1, (column - left) * DIRECTIONS + o]
 
 
-@njit(**JIT)
+@njit(inline="always", **JIT)
 def _window(reach: int, cell: float) -> Any:
     """Cell before each offset from -reach to reach, and the weights of this cell and the next."""
     first = np.empty(2 * reach + 1, np.int64)
@@ -93,7 +93,7 @@ def _window(reach: int, cell: float) -> Any:
     return first, weight
 
 
-@njit(**JIT)
+@njit(inline="always", **JIT)
 def _add_twice(line: Any, one: Any, two: Any, first: Any, second: Any) -> None:
     """Adds a line to two others, with a weight each."""
     for k in range(len(line)):

@@ -15,6 +15,7 @@ from evslam.multiview.edges import EdgeImage
 
 MIN_POINTS = 50
 _MIN_DEPTH = 1e-6
+_JIT = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz"}}
 _DAMPING, _RAISE = 0.03, 8.0  # of the normal equations' diagonal: smallest, and growth after a step that did not help
 
 
@@ -62,7 +63,7 @@ def _slope(image: np.ndarray, along_x: int, along_y: int) -> np.ndarray:
     return cv2.Sobel(image, cv2.CV_32F, along_x, along_y, ksize=3, scale=0.125)
 
 
-@njit(cache=True, nogil=True)
+@njit(**_JIT)
 def _align(points: Any, start: Any, fields: Any, valid: Any, settings: Any, evaluations: int) -> Any:
     best, trial, damping, least = start.copy(), start.copy(), _DAMPING, np.inf
     hessian, gradient = np.zeros((6, 6)), np.zeros(6)
@@ -95,7 +96,7 @@ def move(pose: Any, twist: Any) -> None:
     pose[:3, 3] += jacobian @ twist[:3]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(inline="always", **_JIT)
 def linearise(
     points: Any, pose: Any, fields: Any, valid: Any, settings: Any, hessian: Any, gradient: Any
 ) -> tuple[float, float, int]:

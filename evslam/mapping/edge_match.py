@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from evslam.beside import two_at_a_time
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_kernels import bilinear, inside, transform
 from evslam.multiview.edges import EdgeImage
@@ -15,6 +16,7 @@ from evslam.multiview.edges import EdgeImage
 STEP_PX = 0.5
 _ALONG_PX = 3.0  # a second point of the edge, so far along the tangent, tells its direction in the other view
 _MIN_DEPTH = 1e-3
+_MANY = 4000  # edges, of which two threads look for one half each
 
 
 class Match(NamedTuple):
@@ -59,22 +61,28 @@ def match_edges(
     place = np.cumsum([0, *(begin[numbers[:, 0] + 1] - begin[numbers[:, 0]])])
     out, found = np.zeros((place[-1], 5)), np.zeros(place[-1], bool)
     lines, bands = np.concatenate(hosts), np.stack([each.band for each in targets])
-    _match_all((lines, begin), (numbers, T_target_host), bands, imager.valid, settings, place, (out, found))
+
+    def match(part: slice) -> None:
+        asked = numbers[part], T_target_host[part], place[part]
+        _match_all((lines, begin), asked, bands, imager.valid, settings, (out, found))
+
+    half = int(np.searchsorted(place, place[-1] // 2)) if place[-1] >= _MANY else 0
+    two_at_a_time(match, [slice(half, len(pairs))] + ([slice(0, half)] if half else []))
     parts = [slice(first, last) for first, last in pairwise(place)]
     return [Match(out[part, :2], out[part, 2:4], out[part, 4], found[part]) for part in parts]
 
 
-@njit(cache=True, nogil=True)
-def _match_all(hosts: Any, asked: Any, bands: Any, valid: Any, settings: Any, place: Any, result: Any) -> None:
-    """`_match` of each pair: hosts are lines and where each begins, results begin at `place`."""
-    (lines, begin), (pairs, T), (out, found) = hosts, asked, result
+@njit(cache=True, nogil=True, fastmath=True)
+def _match_all(hosts: Any, asked: Any, bands: Any, valid: Any, settings: Any, result: Any) -> None:
+    """`_match` of each pair: hosts are lines and where each begins; asked are pairs, poses, and where results begin."""
+    (lines, begin), (pairs, T, place), (out, found) = hosts, asked, result
     for k in range(len(pairs)):
         host, target = pairs[k]
-        mine = slice(place[k], place[k + 1])
+        mine = slice(place[k], place[k] + begin[host + 1] - begin[host])
         _match(lines[begin[host] : begin[host + 1]], T[k], bands[target], valid, settings, out[mine], found[mine])
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, inline="always")
 def _match(host: Any, T: Any, band: Any, valid: Any, settings: Any, out: Any, found: Any) -> None:
     focal, cx, cy, radius, min_match = settings
     half = int(radius / STEP_PX)
@@ -107,7 +115,7 @@ def _match(host: Any, T: Any, band: Any, valid: Any, settings: Any, out: Any, fo
         found[i] = True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True, inline="always")
 def _nearest_peak(profile: Any, half: Any) -> int:
     """Index of the highest local maximum, one at the end of the search counting half; -1 if there is none."""
     best, index = 0.0, -1

@@ -75,16 +75,14 @@ class Eliminated(NamedTuple):
 
 
 @njit(**JIT)
-def linearise(poses: Any, points: Any, data: Data, normal: Normal) -> float:
-    """Writes the normal equations and errors at a state; returns the cost."""
+def linearise(poses: Any, points: Any, data: Data, first: int, stop: int, normal: Normal) -> float:
+    """Writes the normal equations and errors at a state by some of the points, [first, stop); returns their cost."""
     focal, scale = data.lens
     residual, jacobian = np.empty(2), np.empty((2, 9))
-    for block in (normal.camera, normal.point):
-        block[:] = 0.0
-    for block in (normal.camera_gradient, normal.point_gradient):
-        block[:] = 0.0
+    normal.camera[:], normal.camera_gradient[:] = 0.0, 0.0
+    normal.point[first:stop], normal.point_gradient[first:stop] = 0.0, 0.0
     cost, pulled = 0.0, 0.0
-    for p in range(len(points)):
+    for p in range(first, stop):
         for i in range(data.start[p], data.start[p + 1]):
             view = data.camera[i]
             rows = observe(poses[view], points[p], data.bearing[i], data.normal[i], focal, residual, jacobian)

@@ -2,6 +2,9 @@
 
 A template is a square patch of two channels, with its gradients; the columns are padded with zero gradients to a
 multiple of eight, so that the inner loops run in full vectors.
+
+What a kernel calls is compiled as part of it ("always"). Sums may be reordered, and numba shares functions between
+kernels: which copy of one a process gets, and with it the last digits, would depend on whether it was just compiled.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ STRIDE = 24  # columns of a template
 ROOM = 32  # columns of a patch from which a template is cut; those that are not filled are zero
 RIM = HALF + 1  # with the pixel that the gradients need
 STRAIGHT_PX = 0.15  # a deformation that moves the corners by less is none
+_JIT = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp", "afn"}}  # not: no infinity
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(inline="always", **_JIT)
 def _bilinear(image: Any, x: Any, y: Any) -> Any:
     column, row = int(x), int(y)
     fx, fy = x - column, y - row
@@ -29,7 +33,7 @@ def _bilinear(image: Any, x: Any, y: Any) -> Any:
     return (one - fy) * upper + fy * lower
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(inline="always", **_JIT)
 def _cut_straight(image: Any, x: float, y: float, size: Any, out: Any) -> None:
     """Rows and columns of an image (2, h, w) from the place (x, y) on, which may lie between pixels."""
     column, row = int(x), int(y)
@@ -45,7 +49,7 @@ def _cut_straight(image: Any, x: float, y: float, size: Any, out: Any) -> None:
                 target[c] = w00 * upper[c] + w01 * upper[c + 1] + w10 * lower[c] + w11 * lower[c + 1]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(inline="always", **_JIT)
 def _cut_deformed(image: Any, x: Any, y: Any, linear: Any, scratch: Any) -> None:
     """Patch around (x, y) in coordinates d with image place (x, y) + linear @ d."""
     a, b, c, d = np.float32(linear[0, 0]), np.float32(linear[0, 1]), np.float32(linear[1, 0]), np.float32(linear[1, 1])
@@ -66,7 +70,7 @@ def _cut_deformed(image: Any, x: Any, y: Any, linear: Any, scratch: Any) -> None
                 target[k] = (one - fy) * upper + fy * lower
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(inline="always", **_JIT)
 def cut_template(image: Any, x: Any, y: Any, linear: Any, scratch: Any, template: Any, gradient: Any) -> Any:
     """Template around (x, y) of an image (2, h, w), in coordinates d with image place (x, y) + linear @ d.
 
@@ -102,7 +106,7 @@ def cut_template(image: Any, x: Any, y: Any, linear: Any, scratch: Any, template
     return xx, xy, yy
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(inline="always", **_JIT)
 def _mismatch(image: Any, column: int, row: int, fx: Any, fy: Any, template: Any, gradient: Any) -> Any:
     """Sums of (image - template) times both gradients, at a place (column + fx, row + fy) of the window's corner."""
     bx, by = np.float32(0.0), np.float32(0.0)
@@ -121,7 +125,7 @@ def _mismatch(image: Any, column: int, row: int, fx: Any, fy: Any, template: Any
     return bx, by
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(inline="always", **_JIT)
 def align(image: Any, template: Any, gradient: Any, moments: Any, place: Any, iterations: int, tolerance: float) -> Any:
     """Place (x, y) of an image (2, h, w) where it looks like the template; starts at `place`.
 
@@ -149,7 +153,7 @@ def align(image: Any, template: Any, gradient: Any, moments: Any, place: Any, it
     return x, y, True
 
 
-@njit(cache=True, nogil=True)
+@njit(**_JIT)
 def follow(levels: Any, border: int, start: Any, guess: Any, linear: Any, inverse: Any, limits: Any) -> Any:
     """Follow points from one image to the next, coarse to fine, and back again.
 
@@ -190,7 +194,7 @@ def follow(levels: Any, border: int, start: Any, guess: Any, linear: Any, invers
     return gap
 
 
-@njit(cache=True, nogil=True)
+@njit(**_JIT)
 def realign(patches: Any, slot: Any, linear: Any, current: Any, border: int, place: Any, limits: Any) -> Any:
     """Align points with the image patches in which they were seen first, against drift.
 
@@ -230,14 +234,14 @@ def realign(patches: Any, slot: Any, linear: Any, current: Any, border: int, pla
     return good
 
 
-@njit(cache=True, nogil=True)
+@njit(**_JIT)
 def cut_anchors(image: Any, place: Any, slot: Any, patches: Any) -> None:
     """Patches[slot] (S, 2, L, L) of an image (2, h, w) with places (N, 2) at their middle, bilinear."""
     for i in range(len(slot)):
         _cut_anchor(image, place[i, 0], place[i, 1], patches[slot[i]])
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always", **_JIT)
 def _cut_anchor(image: Any, x: float, y: float, patch: Any) -> None:
     middle, side = patch.shape[1] // 2, patch.shape[1]
     height, width = image.shape[1:]

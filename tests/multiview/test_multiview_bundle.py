@@ -94,7 +94,7 @@ def test_guesses_pull_towards_where_they_were() -> None:
     for problem in (free, pulled):
         data = bundle._data(problem, SETTINGS.scale_px)
         normals.append(bundle._normal(3, len(moved), len(problem.observations)))
-        values.append(bundle.linearise(problem.T_cam_world, moved, data, normals[-1]))
+        values.append(bundle.linearise(problem.T_cam_world, moved, data, 0, len(moved), normals[-1]))
     along = spread[::2] / np.linalg.norm(spread[::2], axis=1, keepdims=True)
     sigmas = (0.03 * along).sum(1) / np.linalg.norm(spread[::2], axis=1)
     np.testing.assert_allclose(values[1] - values[0], 0.5 * (sigmas**2).sum(), rtol=1e-6)
