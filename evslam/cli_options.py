@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,17 @@ def parser_of(work: Mapping[str, Command]) -> argparse.ArgumentParser:
     for name, command in commands.choices.items():
         command.set_defaults(command=work[name])
     return parser
+
+
+def _number(text: str) -> float:
+    """A finite number; `float` takes "nan" and "inf", too."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    return value
 
 
 def _add_demo(commands: Any) -> None:
@@ -72,9 +84,9 @@ def _add_what_is_processed(command: Any) -> None:
     command.add_argument("--config", type=Path, help="YAML file with keys to change")
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one configuration key")
     command.add_argument("--calib", type=Path, help="calibration file instead of the recording's own; FILE#CAMERA")
-    command.add_argument("--fov", type=float, metavar="DEG", help="without calibration: horizontal field of view")
-    command.add_argument("--start", type=float, default=0.0, metavar="S", help="seconds to skip at the beginning")
-    command.add_argument("--duration", type=float, metavar="S", help="seconds to process")
+    command.add_argument("--fov", type=_number, metavar="DEG", help="without calibration: horizontal field of view")
+    command.add_argument("--start", type=_number, default=0.0, metavar="S", help="seconds to skip at the beginning")
+    command.add_argument("--duration", type=_number, metavar="S", help="seconds to process")
 
 
 def _add_results(commands: Any) -> None:
@@ -82,7 +94,7 @@ def _add_results(commands: Any) -> None:
     evaluate.add_argument("run_dirs", type=Path, nargs="+", metavar="RUN_DIR")
     evaluate.add_argument("--groundtruth", type=Path, help="pose file of any known form, not the recording's own")
     _add_pose_options(evaluate)
-    evaluate.add_argument("--t0", type=float, default=0.1, metavar="S", help="start alignment (default 0.1; real: 1)")
+    evaluate.add_argument("--t0", type=_number, default=0.1, metavar="S", help="start alignment (default 0.1; real: 1)")
     form = evaluate.add_mutually_exclusive_group()
     for name in FORMS:
         form.add_argument(f"--{name}", dest="form", action="store_const", const=name, default="text")
@@ -96,7 +108,7 @@ def _add_pose_options(command: Any) -> None:
     command.add_argument("--gt-order", choices=("xyzw", "wxyz"), help="order of its quaternions' numbers")
     command.add_argument("--gt-inverse", action="store_true", help="its poses map the world to the camera")
     command.add_argument("--gt-times", type=Path, metavar="FILE", help="its times, one a line (KITTI)")
-    command.add_argument("--gt-offset", type=float, default=0.0, metavar="S", help="seconds to add to its times")
+    command.add_argument("--gt-offset", type=_number, default=0.0, metavar="S", help="seconds to add to its times")
     command.add_argument(
         "--hand-eye", metavar="T", help='pose of the camera in its body: "x y z qx qy qz qw", FILE#KEY'
     )
@@ -106,7 +118,7 @@ def _add_recordings(commands: Any) -> None:
     info = commands.add_parser("info", help="what a recording holds, and problems found")
     info.add_argument("recording", type=Path)
     info.add_argument("--calib", type=Path, help="calibration file instead of the recording's own; FILE#CAMERA")
-    info.add_argument("--fov", type=float, metavar="DEG", help="without calibration: horizontal field of view")
+    info.add_argument("--fov", type=_number, metavar="DEG", help="without calibration: horizontal field of view")
     info.add_argument("--groundtruth", type=Path, help="pose file of any known form instead of the recording's own")
     _add_pose_options(info)
     info.add_argument("--save", type=Path, metavar="PNG", help="write a picture: events, pixels, rate over time")
@@ -118,7 +130,7 @@ def _add_recordings(commands: Any) -> None:
     simulate.add_argument("name", help="sequence; an unknown name lists them")
     simulate.add_argument("--out", type=Path, required=True, help="new folder")
     simulate.add_argument("--seed", type=int, default=0)
-    simulate.add_argument("--duration", type=float, metavar="S", help="seconds (default: the sequence's own)")
+    simulate.add_argument("--duration", type=_number, metavar="S", help="seconds (default: the sequence's own)")
     simulate.add_argument(
         "--sensor", default="standard", help="standard, or sparse: higher thresholds, twice the noise"
     )

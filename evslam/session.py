@@ -129,9 +129,10 @@ def open_session(options: RunOptions, config: Config) -> Session:
     start = first + round(options.start_s * 1e6)
     stop = last + 1 if options.duration_s is None else min(last + 1, start + round(options.duration_s * 1e6))
     if not first <= start < stop:
+        end = "its end" if options.duration_s is None else f"--duration {options.duration_s:g} s later"
         raise DataError(
-            f"{options.recording}: nothing between --start {options.start_s:g} s and its end for --duration "
-            f"{options.duration_s}; the recording lasts {(last - first) * 1e-6:.3f} s from its first event"
+            f"{options.recording}: nothing between --start {options.start_s:g} s and {end}; the recording lasts "
+            f"{(last - first) * 1e-6:.3f} s from its first event"
         )
     bearing, valid = camera.bearing_table(torch.float32)
     device = _device(config.run.device)

@@ -108,7 +108,8 @@ def test_wrong_sensor_size_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
         (["--set", "nonsense"], ["key=value"]),
         (["--mode", "7dof"], ["7dof", "6dof"]),
         (["--imu"], ["--imu"]),
-        (["--start", "99"], ["--start", "99", "0.050"]),
+        (["--start", "99"], ["--start", "99", "its end", "0.050"]),
+        (["--duration", "0"], ["--duration 0 s", "0.050"]),
         (["--set", "sensor.width=240"], ["sensor.height"]),
         (["--set", "tracker.kernel=cubist"], ["cubist", "cubic"]),
         (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
@@ -166,3 +167,11 @@ def test_error_in_the_middle_keeps_what_was_processed(tmp_path: Path, capsys: py
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["status"] == "bad_input"
     assert metrics["duration_s"] > 0.1
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "soon"])
+def test_seconds_are_finite_numbers(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["run", "recording", "--duration", value])
+    assert error.value.code == 2
+    assert f"--duration: '{value}' is not a finite number" in capsys.readouterr().err

@@ -54,13 +54,14 @@ def plot_run(run_dir: Path, trajectory: Trajectory, batches: BatchLog | None = N
         batches: what the run noted about each batch.
     """
     folder, saved = run_dir / "plots", []
+    moves = len(trajectory) > 0 and bool(np.ptp(trajectory.position, axis=0).max() > _STILL)
     if len(trajectory):
-        if np.ptp(trajectory.position, axis=0).max() > _STILL:
+        if moves:
             saved += save_figure(trajectory_figure(trajectory), folder, "trajectory")
         saved += save_figure(pose_figure(trajectory), folder, "pose")
     if batches is not None and len(batches):
         saved += save_figure(angular_velocity_figure(batches), folder, "angular_velocity")
-        saved += save_figure(state_figure(batches), folder, "state")
+        saved += save_figure(state_figure(batches, moves=moves), folder, "state")
     return saved
 
 
@@ -173,23 +174,30 @@ def angular_velocity_figure(batches: BatchLog) -> Figure:
     return figure
 
 
-def state_figure(batches: BatchLog) -> Figure:
-    """Contrast gained by motion compensation and event rate over time, the tracking state as background."""
+def state_figure(batches: BatchLog, *, moves: bool = False) -> Figure:
+    """Event rate and how well batches fit over time, the tracking state as background.
+
+    Args:
+        batches: what the run noted about each batch.
+        moves: the camera moved freely (`TrackResult.contrast` is the share of points that agree with the map), or it
+            turned (the contrast gained by motion compensation).
+    """
     figure, axes = new_figure(3.6, 2, 1)
     t = batches.t_us / 1e6
     step = float(np.median(np.diff(t))) if len(t) > 1 else 1.0
-    edges = np.append(t, t[-1] + step)
+    edges = np.append(t - step / 2, t[-1] + step / 2)
+    begin = np.flatnonzero(np.append(True, batches.state[1:] != batches.state[:-1]))
+    stop = np.append(begin[1:], len(t))
     for each in axes:
         for state, colour in _STATES.items():
-            here = np.append(batches.state == state, False)
-            label = state if (batches.state == state).any() else None
-            span = each.get_xaxis_transform()
-            each.fill_between(
-                edges, 0, 1, here, step="post", transform=span, color=colour, alpha=0.25, lw=0, label=label
-            )
+            mine = batches.state[begin] == state
+            spans = list(zip(edges[begin[mine]].tolist(), (edges[stop] - edges[begin])[mine].tolist(), strict=True))
+            if spans:
+                whole = each.get_xaxis_transform()
+                each.broken_barh(spans, (0, 1), transform=whole, color=colour, alpha=0.25, lw=0, label=state)
     axes[0].plot(t, batches.contrast, color="0.1", lw=0.9)
     axes[0].axhline(1.0, color="0.4", lw=0.8, ls=":")
-    axes[0].set_ylabel("contrast gain")
+    axes[0].set_ylabel("points that agree" if moves else "contrast gain")
     axes[1].plot(t, batches.num_events / 1e3, color="0.1", lw=0.9)
     axes[1].set_ylim(bottom=0)
     axes[1].set(xlabel="time [s]", ylabel="events [1000]")

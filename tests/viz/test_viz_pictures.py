@@ -13,7 +13,7 @@ from evslam.errors import DataError
 from evslam.types import Events, SensorSize, Trajectory
 from evslam.viz.batch_log import BatchLog, load_batch_log
 from evslam.viz.images import polarity_image, save_compensation, save_panorama, to_grey, to_signed_colour
-from evslam.viz.plots import plot_errors, plot_run, pose_figure
+from evslam.viz.plots import plot_errors, plot_run, pose_figure, state_figure
 
 
 def spiral(num_poses: int = 100) -> Trajectory:
@@ -39,6 +39,20 @@ def test_plots_of_a_run_are_drawn(tmp_path: Path) -> None:
     assert num_pixels_of(tmp_path / "plots/trajectory.png", "#0072B2") > 300
     assert num_pixels_of(tmp_path / "plots/angular_velocity.png", "#D55E00") > 300
     assert (tmp_path / "plots/pose.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_states_cover_the_whole_time_even_those_of_a_single_batch() -> None:
+    t_us = spiral().t_us
+    state = np.where(np.arange(100) < 20, "starting", "tracking").astype(object)
+    state[50] = "sparse"
+    batches = BatchLog(t_us, np.zeros((100, 6)), state, np.full(100, 0.9), np.full(100, 9000))
+    axes = state_figure(batches, moves=True).axes[0]
+    spans = [path.get_extents() for each in axes.collections for path in each.get_paths()]
+    assert len(spans) == 4
+    step = float(np.median(np.diff(t_us))) * 1e-6
+    assert sum(span.width for span in spans) == pytest.approx((t_us[-1] - t_us[0]) * 1e-6 + step, rel=1e-3)
+    assert min(span.width for span in spans) == pytest.approx(step, rel=1e-3)
+    assert axes.get_ylabel() == "points that agree"
 
 
 def test_errors_are_drawn_with_and_without_positions(tmp_path: Path) -> None:
