@@ -16,13 +16,17 @@ _POLL_S = 0.1
 def read_ahead(items: Iterator[T]) -> Iterator[T]:
     """The same items in the same order, taken from the iterator in a thread of its own; so are its errors.
 
-    The thread ends with the iterator, or soon after the result is closed or dropped.
+    The thread ends with the iterator, or soon after the result is closed or dropped, or the program ends: one that was
+    cut off while it reads would leave a file locked, and the program would wait for that forever.
     """
     waiting: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(_DEPTH)
-    stop = threading.Event()
+    stop, main = threading.Event(), threading.main_thread()
+
+    def is_wanted() -> bool:
+        return main.is_alive() and not stop.is_set()
 
     def put(kind: str, item: T | BaseException | None) -> None:
-        while not stop.is_set():
+        while is_wanted():
             try:
                 waiting.put((kind, item), timeout=_POLL_S)
                 return
@@ -33,13 +37,13 @@ def read_ahead(items: Iterator[T]) -> Iterator[T]:
         try:
             for item in items:
                 put("item", item)
-                if stop.is_set():
+                if not is_wanted():
                     return
             put("end", None)
         except BaseException as error:  # handed on to whoever waits
             put("error", error)
 
-    thread = threading.Thread(target=read, name="read ahead", daemon=True)
+    thread = threading.Thread(target=read, name="read ahead")
     thread.start()
     try:
         while True:

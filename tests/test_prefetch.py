@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -45,3 +47,21 @@ def test_reads_ahead_but_not_without_limit() -> None:
     assert 3 <= len(taken) <= 5
     ahead.close()  # type: ignore[attr-defined]
     assert "read ahead" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_the_program_does_not_end_in_the_midst_of_reading() -> None:
+    """A file that is locked by a thread which was cut off keeps the program from ending at all."""
+    program = """
+import time
+from evslam.prefetch import read_ahead
+def items():
+    yield 1
+    time.sleep(0.5)
+    print("read", flush=True)
+    while True:
+        yield 2
+ahead = read_ahead(items())
+next(ahead)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "read\n"
