@@ -12,6 +12,7 @@ import logging
 
 from evslam.backend.refinement import Adjust, Scope
 from evslam.backward import map_backwards
+from evslam.beside import two_at_a_time
 from evslam.config import Config
 from evslam.mapping.edge_image import EdgeImager
 from evslam.mapping.edge_tracks import sweep_keyframes
@@ -52,7 +53,7 @@ def retraced(
     if not again:
         return None
     sweep_keyframes(other, range(again), imager, config.link)
-    found, before = adjust(other, Scope(again)), adjust(known, Scope(early))
+    found, before = two_at_a_time(lambda way: adjust(*way), [(other, Scope(again)), (known, Scope(early))])
     if not found.explains(before, _AS_MUCH, config.refine.max_retraced_cost):
         return None
     sweep_keyframes(other, range(len(other.keyframes)), imager, config.link)
