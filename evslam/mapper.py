@@ -65,7 +65,7 @@ class Mapper:
         hosts: the latest keyframes' edges as tracking sees them.
         closer: closes loops of the map.
         is_busy: work was given out and not taken yet.
-        settled_us: (N,) times of the frames that got their final pose last.
+        settled_us: (N,) times of the frames that got their final pose last; may change until `wait`.
     """
 
     def __init__(self, config: Config, canvas: Canvas, worker: Worker) -> None:
@@ -142,7 +142,7 @@ class Mapper:
         self.is_busy, self._before = True, self.map.keyframes[-1].T_cam_world
         self.wait = self.worker(self._extend, around, twist)
 
-    def take(self, frames: list[PointFrame]) -> tuple[np.ndarray, Similarity | None]:
+    def take(self, frames: list[PointFrame]) -> tuple[np.ndarray, Similarity | None, np.ndarray]:
         """Wait for the work and show it; loops, and a keyframe to do without, are looked for after that.
 
         Args:
@@ -150,16 +150,16 @@ class Mapper:
 
         Returns:
             Change (4, 4) of poses: T_cam_world becomes T_cam_world @ it. How the world was moved after that around the
-            newest keyframe, by a loop that was closed; None without.
+            newest keyframe, by a loop that was closed; None without. Times (N,) of frames that got their final pose.
         """
         self.wait()
         self.is_busy = False
         self._unlink()
         change = np.linalg.inv(self._before) @ self.map.keyframes[-1].T_cam_world
-        moved = self.closer.take(self.map)
+        moved, settled_us = self.closer.take(self.map), self.settled_us
         self._show()
         self.wait = self.worker(self._look_back, frames)
-        return change, moved
+        return change, moved, settled_us
 
     def edge_image(self, T_cam_world: np.ndarray, points: np.ndarray, around: Around, twist: np.ndarray) -> EdgeImage:
         """Events around a moment, compensated by the camera's motion and the depth of landmarks (N, 3) in view."""

@@ -136,7 +136,7 @@ class Odometry:
             is_wrong |= self.is_started and self.mapper.map.keyframes[0].t_us > t_us - young_us
             self.frames = self.movers.cleared(self.atlas.give_up(t_us - young_us, young_us) + self.frames)
         if is_wrong if self.is_started else found.is_new:
-            self.mapper.wait()
+            self._wait()
             self.is_started = False
             self.starting.anew(self.movers.history())
 
@@ -173,7 +173,7 @@ class Odometry:
 
     def all_segments(self) -> list[Segment]:
         """The maps that were lost or given and the one at hand."""
-        self.mapper.wait()
+        self._wait()
         return self.atlas.segments + ([Segment(self.mapper.map, self.frames)] if self.is_started else [])
 
     @property
@@ -202,7 +202,7 @@ class Odometry:
         """Go on in a map that had been lost or given; the one at hand, if any, joins it. False if it cannot."""
         here = None
         if self.is_started:
-            self.mapper.wait()
+            self._wait()
             map_ = self.mapper.map
             here = map_, pose_from_points(frame, [self.motion.T_cam_world], map_, self.focal, self.config.pose)
         segment = self.atlas.take_out(found, here)
@@ -219,7 +219,7 @@ class Odometry:
     def _lose(self) -> TrackingState:
         """Put the map away, look for the camera in it, and for a new start to go on from the last pose. A map whose
         start was still in doubt is given up: it is likely to be wrong, and nothing should be placed by it."""
-        self.mapper.wait()
+        self._wait()
         if self._is_settled(self.frames[-1].t_us):
             self.atlas.put_away(self.mapper.map, self.frames, self.doubts + self.failures + _LATE)
             self.origin, self.frames = self.motion.T_cam_world, []
@@ -279,15 +279,22 @@ class Odometry:
         if is_due:
             keyframing.add(frame, pose)
 
-    def _follow(self, pose: PointPose, change: np.ndarray, moved: Similarity | None) -> PointPose:
+    def _follow(self, pose: PointPose, change: np.ndarray, moved: Similarity | None, settled: np.ndarray) -> PointPose:
         """The last pose goes with the map, and where a loop was closed, all that tracking goes on from; returns `pose`,
         that of the last frame, too."""
         self.motion.follow(change)
-        settled = set(self.mapper.settled_us.tolist())
-        if settled:
-            self.frames = [each for each in self.frames if each.t_us not in settled]
+        self._drop(settled)
         if moved is None:
             return pose
         self.starting.settle()
         self.movers.forget_poses()
         return self.motion.carry(pose, moved)
+
+    def _wait(self) -> None:
+        self.mapper.wait()
+        self._drop(self.mapper.settled_us)
+
+    def _drop(self, settled_us: np.ndarray) -> None:
+        """Frames of these times have their final pose, and are not needed any more."""
+        settled = set(settled_us.tolist())
+        self.frames = [each for each in self.frames if each.t_us not in settled] if settled else self.frames
