@@ -36,9 +36,8 @@ def map_backwards(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager,
     count, stretch, revisits = len(map_.keyframes), map_.stretch, map_.revisits
     map_.keyframes.reverse()
     map_.num_given, map_.stretch, map_.revisits = count, map_.keyframes[-1].stretch, []
-    link = replace(config.link, resweep=(0,))
-    window = replace(config.window, max_iterations=config.refine.max_iterations)
-    walk = _Walk(map_, imager, replace(config, link=link, window=window))
+    once = replace(config, link=replace(config.link, resweep=(0,)))
+    walk = _Walk(map_, imager, once)
     for frame in map(whole, early[::-1]):
         walk.add(frame)
     map_.keyframes.reverse()

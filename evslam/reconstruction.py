@@ -66,6 +66,7 @@ def refine(map_: SparseMap, frames: list[PointFrame], imager: EdgeImager, config
         imager: canvas, and how edges are found.
         config: resolved configuration.
     """
+    config = replace(config, window=replace(config.window, max_iterations=config.refine.max_iterations))
     start_us = map_.keyframes[min(config.bootstrap.num_frames, len(map_.keyframes)) - 1].t_us
     map_backwards(map_, frames, imager, config)
     sweep_keyframes(map_, range(len(map_.keyframes)), imager, config.link)
@@ -113,12 +114,11 @@ def _adjust(map_: SparseMap, imager: EdgeImager, config: Config, rounds: int, sc
     """Some or all keyframes; edges pull as configured."""
     look = climb_edges if config.refine.edges == "dense" else match_edges
     links, limits = replace(config.link, weight=config.refine.edge_weight), replace(config.refine, rounds=rounds)
-    window = replace(config.window, max_iterations=config.refine.max_iterations)
 
     def link(views: list[int], is_free: np.ndarray) -> EdgeLinks | None:
         return link_edges(map_, views, is_free, imager, links, look)
 
-    return refine_map(map_, link, imager.canvas.focal, window, limits, scope)
+    return refine_map(map_, link, imager.canvas.focal, config.window, limits, scope)
 
 
 def final_poses(

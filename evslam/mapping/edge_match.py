@@ -66,10 +66,11 @@ def match_edges(
         asked = numbers[part], T_target_host[part], place[part]
         _match_all((lines, begin), asked, bands, imager.valid, settings, (out, found))
 
-    half = int(np.searchsorted(place, place[-1] // 2)) if place[-1] >= _MANY else 0
-    two_at_a_time(match, [slice(half, len(pairs))] + ([slice(0, half)] if half else []))
-    parts = [slice(first, last) for first, last in pairwise(place)]
-    return [Match(out[part, :2], out[part, 2:4], out[part, 4], found[part]) for part in parts]
+    half = int(np.searchsorted(place, place[-1] // 2))
+    parts = [slice(0, half), slice(half, len(pairs))]
+    two_at_a_time(match, parts if place[-1] >= _MANY else [slice(0, len(pairs))])
+    rows = [slice(first, last) for first, last in pairwise(place)]
+    return [Match(out[row, :2], out[row, 2:4], out[row, 4], found[row]) for row in rows]
 
 
 @njit(cache=True, nogil=True, fastmath=True)

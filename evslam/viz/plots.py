@@ -55,9 +55,9 @@ def plot_run(run_dir: Path, trajectory: Trajectory, batches: BatchLog | None = N
     """
     folder, saved = run_dir / "plots", []
     moves = len(trajectory) > 0 and bool(np.ptp(trajectory.position, axis=0).max() > _STILL)
+    if moves:
+        saved += save_figure(trajectory_figure(trajectory), folder, "trajectory")
     if len(trajectory):
-        if moves:
-            saved += save_figure(trajectory_figure(trajectory), folder, "trajectory")
         saved += save_figure(pose_figure(trajectory), folder, "pose")
     if batches is not None and len(batches):
         saved += save_figure(angular_velocity_figure(batches), folder, "angular_velocity")
@@ -174,7 +174,7 @@ def angular_velocity_figure(batches: BatchLog) -> Figure:
     return figure
 
 
-def state_figure(batches: BatchLog, *, moves: bool = False) -> Figure:
+def state_figure(batches: BatchLog, *, moves: bool) -> Figure:
     """Event rate and how well batches fit over time, the tracking state as background.
 
     Args:
@@ -187,14 +187,13 @@ def state_figure(batches: BatchLog, *, moves: bool = False) -> Figure:
     step = float(np.median(np.diff(t))) if len(t) > 1 else 1.0
     edges = np.append(t - step / 2, t[-1] + step / 2)
     begin = np.flatnonzero(np.append(True, batches.state[1:] != batches.state[:-1]))
-    stop = np.append(begin[1:], len(t))
+    spans = np.stack([edges[begin], np.diff(edges[np.append(begin, len(t))])], 1)
     for each in axes:
         for state, colour in _STATES.items():
-            mine = batches.state[begin] == state
-            spans = list(zip(edges[begin[mine]].tolist(), (edges[stop] - edges[begin])[mine].tolist(), strict=True))
-            if spans:
+            mine = [(start, width) for start, width in spans[batches.state[begin] == state]]
+            if mine:
                 whole = each.get_xaxis_transform()
-                each.broken_barh(spans, (0, 1), transform=whole, color=colour, alpha=0.25, lw=0, label=state)
+                each.broken_barh(mine, (0, 1), transform=whole, color=colour, alpha=0.25, lw=0, label=state)
     axes[0].plot(t, batches.contrast, color="0.1", lw=0.9)
     axes[0].axhline(1.0, color="0.4", lw=0.8, ls=":")
     axes[0].set_ylabel("points that agree" if moves else "contrast gain")
